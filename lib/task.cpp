@@ -1,6 +1,7 @@
 #include <cosqlite/task.hpp>
 
 #include <cosqlite/detail/trampoline.hpp>
+#include <cosqlite/when_all.hpp>
 
 #include <stdexcept>
 
@@ -24,6 +25,7 @@ void task_promise_base::finish(std::coroutine_handle<> self) noexcept {
       progress_.compare_exchange_strong(expected, progress::finished, std::memory_order_acq_rel)) {
     return;
   }
+  if (join_ != nullptr && !join_->leave()) return;
   const auto parent = parent_;
   if (!hand_over(self, parent)) resume(parent);
 }

@@ -12,8 +12,8 @@ struct trampoline {
   std::coroutine_handle<> next;
 };
 
-thread_local trampoline active;
-thread_local loop_scope* innermost = nullptr;
+constinit thread_local trampoline active;
+constinit thread_local loop_scope* innermost = nullptr;
 
 }  // namespace
 

@@ -18,6 +18,9 @@ class task;
 
 namespace detail {
 
+class join;
+struct task_access;
+
 /// What the promises of all tasks share: how a task is started by the coroutine that awaits it, and how that one
 /// continues when the task has finished.
 class COSQLITE_API task_promise_base {
@@ -39,11 +42,13 @@ class COSQLITE_API task_promise_base {
   [[nodiscard]] bool start(std::coroutine_handle<> self, std::coroutine_handle<> parent) noexcept;
 
  private:
+  friend join;
   enum class progress : unsigned char { parent_waits, starting, finished };
 
   void finish(std::coroutine_handle<> self) noexcept;
 
   std::coroutine_handle<> parent_;
+  join* join_ = nullptr;  // set: the parent waits for several tasks, and only the last resumes it
   std::atomic<progress> progress_{progress::parent_waits};
 };
 
@@ -185,6 +190,7 @@ class [[nodiscard]] task {
 
  private:
   friend detail::task_promise<T>;
+  friend detail::task_access;
   explicit task(detail::task_frame<T>&& frame) noexcept : frame_(std::move(frame)) {}
 
   detail::task_frame<T> frame_;

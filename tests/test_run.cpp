@@ -1,0 +1,240 @@
+#include <cosqlite/run.hpp>
+#include <cosqlite/sleep.hpp>
+#include <cosqlite/task.hpp>
+
+#include <uv.h>
+
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/foreign.hpp"
+
+using cosqlite::run;
+using cosqlite::sleep_for;
+using cosqlite::spawn;
+using cosqlite::task;
+using cosqlite::this_loop;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A loop that the program owns; its destructor checks that nothing is left on it.
+class own_loop {
+ public:
+  own_loop() { REQUIRE(uv_loop_init(&loop_) == 0); }
+  own_loop(const own_loop&) = delete;
+  own_loop& operator=(const own_loop&) = delete;
+  ~own_loop() {
+    uv_run(&loop_, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&loop_) == 0);
+  }
+  uv_loop_t* get() { return &loop_; }
+
+ private:
+  uv_loop_t loop_{};
+};
+
+task<> ticks(int count, std::string* log, char name) {
+  for (int i = 0; i < count; ++i) {
+    co_await sleep_for(1ms);
+    *log += name;
+  }
+}
+
+task<uv_loop_t*> loop_after_sleeping() {
+  uv_loop_t* const before = this_loop();
+  co_await sleep_for(1ms);
+  co_return before == this_loop() ? before : nullptr;
+}
+
+task<> throw_later(const char* message) {
+  const std::string text(message);
+  co_await sleep_for(1ms);
+  throw std::runtime_error(text);
+}
+
+task<> throw_at_once(const char* message) {
+  const std::string text(message);
+  if (!text.empty()) throw std::runtime_error(text);
+  co_return;
+}
+
+task<int> nothing() {
+  const int none = 0;
+  co_return none;
+}
+
+task<> measure(foreign::stack_gauge* gauge) {
+  gauge->here();
+  co_await nothing();
+  gauge->here();
+}
+
+task<> never(foreign::event* e, int* living) {
+  foreign::guard local(*living);
+  co_await *e;
+}
+
+}  // namespace
+
+TEST_CASE("run gives the result or rethrows, with a private loop and with the caller's") {
+  const auto give = [](int value) -> task<int> {
+    co_await sleep_for(1ms);
+    co_return value;
+  };
+  own_loop mine;
+  CHECK(run(give(3)) == 3);
+  CHECK(run(give(4), mine.get()) == 4);
+  CHECK_THROWS_WITH(run(throw_later("late")), "late");
+  CHECK_THROWS_WITH(run(throw_later("late"), mine.get()), "late");
+}
+
+TEST_CASE("this_loop is the loop of the run, and libuv's default loop outside") {
+  own_loop mine;
+  CHECK(this_loop() == uv_default_loop());
+  CHECK(run(loop_after_sleeping(), mine.get()) == mine.get());
+  uv_loop_t* const private_loop = run(loop_after_sleeping());
+  CHECK(private_loop != nullptr);
+  CHECK(private_loop != uv_default_loop());
+  CHECK(this_loop() == uv_default_loop());
+}
+
+TEST_CASE("run on the caller's loop returns when its task is done and leaves the rest alone") {
+  own_loop mine;
+  std::string log;
+  run([](std::string* l) -> task<> {
+    spawn(ticks(20, l, 's'));
+    co_await sleep_for(1ms);
+  }(&log), mine.get());
+  CHECK(log.size() < 20);
+  uv_run(mine.get(), UV_RUN_DEFAULT);
+  CHECK(log == std::string(20, 's'));
+}
+
+TEST_CASE("run on a private loop lets spawned coroutines finish") {
+  std::string log;
+  run([](std::string* l) -> task<> {
+    spawn(ticks(20, l, 's'));
+    co_await sleep_for(1ms);
+  }(&log));
+  CHECK(log == std::string(20, 's'));
+}
+
+TEST_CASE("a task that waits for what cannot happen is reported and destroyed") {
+  foreign::event e;
+  int living = 0;
+  own_loop mine;
+  CHECK_THROWS_WITH(run(never(&e, &living)), Catch::Contains("has not finished"));
+  CHECK(living == 0);
+  CHECK_THROWS_WITH(run(never(&e, &living), mine.get()), Catch::Contains("has not finished"));
+  CHECK(living == 0);
+}
+
+TEST_CASE("run inside a coroutine or callback of its own loop is refused") {
+  const auto reenter = [](uv_loop_t* loop) -> task<> {
+    CHECK_THROWS_WITH(run(nothing(), loop), Catch::Contains("from within its own loop"));
+    co_await sleep_for(1ms);
+    CHECK_THROWS_WITH(run(nothing(), loop), Catch::Contains("from within its own loop"));
+  };
+  own_loop mine;
+  run(reenter(mine.get()), mine.get());
+}
+
+TEST_CASE("run on another loop may be called inside a coroutine") {
+  const auto outer = []() -> task<int> {
+    const int inner = run(nothing());
+    co_await sleep_for(1ms);
+    const int again = run(nothing());
+    co_return inner + again + 1;
+  };
+  CHECK(run(outer()) == 1);
+}
+
+TEST_CASE("uv_stop does not end a run") {
+  const auto stops = []() -> task<int> {
+    int turns = 0;
+    for (; turns < 3; ++turns) {
+      uv_stop(this_loop());
+      co_await sleep_for(1ms);
+    }
+    uv_stop(this_loop());
+    co_return turns;
+  };
+  CHECK(run(stops()) == 3);
+}
+
+TEST_CASE("something that outlives run's private loop is reported, not freed under its feet") {
+  static uv_async_t left_over;
+  const auto leave = []() -> task<> {
+    uv_async_init(this_loop(), &left_over, nullptr);
+    uv_unref(reinterpret_cast<uv_handle_t*>(&left_over));
+    co_return;
+  };
+  CHECK_THROWS_WITH(run(leave()), Catch::Contains("outlives"));
+  uv_loop_t* const loop = left_over.loop;
+  uv_close(reinterpret_cast<uv_handle_t*>(&left_over), nullptr);
+  uv_run(loop, UV_RUN_DEFAULT);
+  CHECK(uv_loop_close(loop) == 0);
+  delete loop;
+}
+
+TEST_CASE("every thread runs its own loop") {
+  std::vector<std::thread> threads;
+  std::vector<std::string> logs(4);
+  for (auto& log : logs) {
+    threads.emplace_back([&log] { run(ticks(10, &log, 't')); });
+  }
+  for (auto& thread : threads) thread.join();
+  for (const auto& log : logs) CHECK(log == std::string(10, 't'));
+}
+
+TEST_CASE("a loop driven with UV_RUN_NOWAIT makes coroutines progress") {
+  own_loop mine;
+  std::string log;
+  run([](std::string* l) -> task<> {
+    spawn(ticks(5, l, 'n'));
+    co_return;
+  }(&log), mine.get());
+  while (uv_run(mine.get(), UV_RUN_NOWAIT) != 0) std::this_thread::yield();
+  CHECK(log == "nnnnn");
+}
+
+TEST_CASE("spawn starts its task at once and gives its exception to the handler") {
+  own_loop mine;
+  std::string log;
+  const auto body = [](std::string* l) -> task<> {
+    std::string& out = *l;
+    const auto note = [l](std::exception_ptr error) {
+      try {
+        std::rethrow_exception(std::move(error));
+      } catch (const std::exception& e) {
+        *l += e.what();
+      }
+    };
+    spawn(ticks(1, l, 'x'), note);
+    spawn(throw_later(" late"), note);
+    spawn(throw_at_once(" now"), note);
+    out += ',';
+    co_return;
+  };
+  run(body(&log), mine.get());
+  CHECK(log == " now,");
+  uv_run(mine.get(), UV_RUN_DEFAULT);
+  CHECK(log == " now,x late");
+}
+
+TEST_CASE("ten thousand spawned tasks that finish at once keep the stack flat") {
+  foreign::stack_gauge gauge;
+  const auto body = [](foreign::stack_gauge* g) -> task<> {
+    for (int i = 0; i < 10'000; ++i) spawn(measure(g));
+    co_return;
+  };
+  run(body(&gauge));
+  CHECK(gauge.growth() < 64 * 1024);
+}
