@@ -1,10 +1,11 @@
 #include <cosqlite/run.hpp>
 
 #include <cosqlite/detail/trampoline.hpp>
+#include <cosqlite/error.hpp>
 
+#include <sqlite3.h>
 #include <uv.h>
 
-#include <stdexcept>
 #include <system_error>
 
 namespace cosqlite {
@@ -47,9 +48,15 @@ root await(task<> body) {
   co_await std::move(body);
 }
 
+[[noreturn]] void refuse(const char* message) {
+  error::details details;
+  details.code = SQLITE_MISUSE;
+  throw misuse_error(message, std::move(details));
+}
+
 void drive(task<> body, uv_loop_t* loop) {
   if (detail::loop_scope::contains(loop)) {
-    throw std::logic_error("run() was called from within its own loop, which would never get on: co_await the task");
+    refuse("run() was called from within its own loop, which would never get on: co_await the task instead");
   }
   const detail::loop_scope scope(loop);
   root bottom = await(std::move(body));
@@ -57,8 +64,8 @@ void drive(task<> body, uv_loop_t* loop) {
   while (!bottom.done()) {
     const bool alive = uv_run(loop, UV_RUN_ONCE) != 0;
     if (!alive && !bottom.done()) {
-      throw std::logic_error("run(): the loop has nothing left to do but the task has not finished: "
-                             "it waits for something that nobody will bring about");
+      refuse("run(): the loop has nothing left to do but the task has not finished: "
+             "it waits for something that nobody will bring about");
     }
   }
   bottom.rethrow();
@@ -107,8 +114,8 @@ void detail::run_to_end(task<> body, uv_loop_t* loop) {
   const bool closed = own.close();
   if (error) std::rethrow_exception(error);
   if (!closed) {
-    throw std::logic_error("run(): something made on its private loop outlives it (a connection that was returned or "
-                           "stored?): let it go before the task ends, or give run() a loop of your own");
+    refuse("run(): something made on its private loop outlives it (a connection that was returned or stored?): "
+           "let it go before the task ends, or give run() a loop of your own");
   }
 }
 

@@ -1,9 +1,10 @@
 #include <cosqlite/task.hpp>
 
 #include <cosqlite/detail/trampoline.hpp>
+#include <cosqlite/error.hpp>
 #include <cosqlite/when_all.hpp>
 
-#include <stdexcept>
+#include <sqlite3.h>
 
 namespace cosqlite::detail {
 
@@ -31,7 +32,9 @@ void task_promise_base::finish(std::coroutine_handle<> self) noexcept {
 }
 
 void throw_empty_task() {
-  throw std::logic_error("co_await on an empty task: it was moved from, or has been awaited before");
+  error::details details;
+  details.code = SQLITE_MISUSE;
+  throw misuse_error("co_await on an empty task: it was moved from, or has been awaited before", std::move(details));
 }
 
 }  // namespace cosqlite::detail

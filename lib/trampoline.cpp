@@ -10,6 +10,7 @@ namespace {
 struct trampoline {
   std::coroutine_handle<> running;
   std::coroutine_handle<> next;
+  unsigned depth = 0;
 };
 
 constinit thread_local trampoline active;
@@ -19,6 +20,7 @@ constinit thread_local loop_scope* innermost = nullptr;
 
 void resume(std::coroutine_handle<> h) noexcept {
   const trampoline outer = std::exchange(active, {});
+  active.depth = outer.depth + 1;
   while (h) {
     active.running = h;
     h.resume();
@@ -33,7 +35,7 @@ bool hand_over(std::coroutine_handle<> self, std::coroutine_handle<> next) noexc
   return true;
 }
 
-bool trampoline_active() noexcept { return static_cast<bool>(active.running); }
+unsigned resume_depth() noexcept { return active.depth; }
 
 loop_scope::loop_scope(uv_loop_t* loop) noexcept : loop_(loop), outer_(std::exchange(innermost, this)) {}
 

@@ -1,10 +1,15 @@
+#include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/sleep.hpp>
 #include <cosqlite/task.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include <chrono>
+#include <csignal>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -76,6 +81,12 @@ task<> measure(foreign::stack_gauge* gauge) {
   gauge->here();
 }
 
+task<> spawn_failing() {
+  const auto message = "nobody handles this";
+  spawn(throw_at_once(message));
+  co_return;
+}
+
 task<> never(foreign::event* e, int* living) {
   foreign::guard local(*living);
   co_await *e;
@@ -144,6 +155,28 @@ TEST_CASE("run inside a coroutine or callback of its own loop is refused") {
   };
   own_loop mine;
   run(reenter(mine.get()), mine.get());
+}
+
+TEST_CASE("run inside a plain callback of a loop that a run is driving is refused") {
+  static bool refused = false;
+  const auto body = [](uv_timer_t* timer) -> task<> {
+    uv_timer_init(this_loop(), timer);
+    uv_timer_start(
+        timer,
+        [](uv_timer_t* fired) {
+          try {
+            run(nothing(), fired->loop);
+          } catch (const cosqlite::misuse_error&) {
+            refused = true;
+          }
+          uv_close(reinterpret_cast<uv_handle_t*>(fired), nullptr);
+        },
+        1, 0);
+    co_await sleep_for(5ms);
+  };
+  uv_timer_t timer;
+  run(body(&timer));
+  CHECK(refused);
 }
 
 TEST_CASE("run on another loop may be called inside a coroutine") {
@@ -227,6 +260,21 @@ TEST_CASE("spawn starts its task at once and gives its exception to the handler"
   CHECK(log == " now,");
   uv_run(mine.get(), UV_RUN_DEFAULT);
   CHECK(log == " now,x late");
+}
+
+TEST_CASE("an exception in a spawned task without a handler ends the program") {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::signal(SIGABRT, SIG_DFL);
+    std::set_terminate([] { _exit(42); });
+    run(spawn_failing());
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 42);
 }
 
 TEST_CASE("ten thousand spawned tasks that finish at once keep the stack flat") {

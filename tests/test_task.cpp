@@ -1,3 +1,4 @@
+#include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/task.hpp>
 
@@ -212,8 +213,8 @@ TEST_CASE("a task is awaited once only") {
     sum += co_await std::move(t);
     co_return sum;
   };
-  CHECK_THROWS_AS(run(await_twice()), std::logic_error);
-  CHECK_THROWS_AS(run(task<int>()), std::logic_error);
+  CHECK_THROWS_AS(run(await_twice()), cosqlite::misuse_error);
+  CHECK_THROWS_AS(run(task<int>()), cosqlite::misuse_error);
 }
 
 TEST_CASE("a task's arguments are gone when its await is over") {

@@ -1,3 +1,4 @@
+#include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/sleep.hpp>
 #include <cosqlite/task.hpp>
@@ -185,8 +186,8 @@ TEST_CASE("when_all refuses an empty task before it starts any") {
   std::vector<task<>> tasks;
   tasks.push_back(append(&log, 'a'));
   tasks.emplace_back();
-  CHECK_THROWS_AS(run(when_all(std::move(tasks))), std::logic_error);
-  CHECK_THROWS_AS(run(when_all(append(&log, 'b'), task<int>())), std::logic_error);
+  CHECK_THROWS_AS(run(when_all(std::move(tasks))), cosqlite::misuse_error);
+  CHECK_THROWS_AS(run(when_all(append(&log, 'b'), task<int>())), cosqlite::misuse_error);
   CHECK(log.empty());
 }
 

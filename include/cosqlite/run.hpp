@@ -49,7 +49,7 @@ task<> store_result(task<T&> body, T*& result) {
 /// drives that one just as long as `body` needs; other handles and spawned coroutines on it stay as they are. uv_stop()
 /// does not end run().
 ///
-/// Throws std::logic_error when the loop has nothing left to do although `body` is still waiting, when called in a
+/// Throws misuse_error when the loop has nothing left to do although `body` is still waiting, when called in a
 /// coroutine or callback that the same `loop` is running, and when objects made on the private loop outlive it (a
 /// connection in the result, say: pass a loop of your own then). std::system_error when no loop could be made.
 template <class T>

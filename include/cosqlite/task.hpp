@@ -155,7 +155,7 @@ class task_awaiter {
 ///
 /// Lazy: it starts when it is awaited, `co_await std::move(t)` or `co_await f()`, and its exception is rethrown there.
 /// A task that nobody awaits never runs; spawn() and run() start one from ordinary code. Awaiting it twice is an
-/// error (std::logic_error).
+/// error (misuse_error).
 ///
 /// It runs on the thread of whoever awaits it, in calls from that coroutine's loop; it may itself await, or be awaited
 /// by, any other coroutine type. However many tasks await one another, or one after another, the stack stays flat.

@@ -19,8 +19,8 @@ COSQLITE_API void resume(std::coroutine_handle<> h) noexcept;
 /// and returns false; the caller then uses resume().
 [[nodiscard]] COSQLITE_API bool hand_over(std::coroutine_handle<> self, std::coroutine_handle<> next) noexcept;
 
-/// Whether a resume() is running on this thread.
-[[nodiscard]] COSQLITE_API bool trampoline_active() noexcept;
+/// How many resume() calls are running on this thread, one inside the other.
+[[nodiscard]] COSQLITE_API unsigned resume_depth() noexcept;
 
 /// Makes `loop` the answer of this_loop() on this thread while it lives. Scopes nest.
 class COSQLITE_API loop_scope {
