@@ -1,7 +1,6 @@
-#include <cosqlite/run.hpp>
-
 #include <cosqlite/detail/trampoline.hpp>
 #include <cosqlite/error.hpp>
+#include <cosqlite/run.hpp>
 
 #include <sqlite3.h>
 #include <uv.h>
@@ -64,8 +63,9 @@ void drive(task<> body, uv_loop_t* loop) {
   while (!bottom.done()) {
     const bool alive = uv_run(loop, UV_RUN_ONCE) != 0;
     if (!alive && !bottom.done()) {
-      refuse("run(): the loop has nothing left to do but the task has not finished: "
-             "it waits for something that nobody will bring about");
+      refuse(
+          "run(): the loop has nothing left to do but the task has not finished: "
+          "it waits for something that nobody will bring about");
     }
   }
   bottom.rethrow();
@@ -114,8 +114,9 @@ void detail::run_to_end(task<> body, uv_loop_t* loop) {
   const bool closed = own.close();
   if (error) std::rethrow_exception(error);
   if (!closed) {
-    refuse("run(): something made on its private loop outlives it (a connection that was returned or stored?): "
-           "let it go before the task ends, or give run() a loop of your own");
+    refuse(
+        "run(): something made on its private loop outlives it (a connection that was returned or stored?): "
+        "let it go before the task ends, or give run() a loop of your own");
   }
 }
 

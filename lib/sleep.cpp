@@ -1,7 +1,6 @@
-#include <cosqlite/sleep.hpp>
-
 #include <cosqlite/detail/trampoline.hpp>
 #include <cosqlite/run.hpp>
+#include <cosqlite/sleep.hpp>
 
 #include <uv.h>
 

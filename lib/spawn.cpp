@@ -1,6 +1,5 @@
-#include <cosqlite/run.hpp>
-
 #include <cosqlite/detail/trampoline.hpp>
+#include <cosqlite/run.hpp>
 
 #include <exception>
 #include <functional>
@@ -12,9 +11,7 @@ namespace {
 /// A coroutine that nobody owns: it destroys itself when it ends.
 struct detached {
   struct promise_type {
-    detached get_return_object() noexcept {
-      return detached{std::coroutine_handle<promise_type>::from_promise(*this)};
-    }
+    detached get_return_object() noexcept { return detached{std::coroutine_handle<promise_type>::from_promise(*this)}; }
     std::suspend_always initial_suspend() const noexcept { return {}; }
     std::suspend_never final_suspend() const noexcept { return {}; }
     void return_void() const noexcept {}

@@ -1,7 +1,6 @@
-#include <cosqlite/task.hpp>
-
 #include <cosqlite/detail/trampoline.hpp>
 #include <cosqlite/error.hpp>
+#include <cosqlite/task.hpp>
 #include <cosqlite/when_all.hpp>
 
 #include <sqlite3.h>

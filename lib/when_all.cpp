@@ -1,6 +1,5 @@
-#include <cosqlite/when_all.hpp>
-
 #include <cosqlite/detail/trampoline.hpp>
+#include <cosqlite/when_all.hpp>
 
 namespace cosqlite::detail {
 

@@ -1,9 +1,10 @@
+#include "support/catch.hpp"
+#include "support/foreign.hpp"
 #include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/sleep.hpp>
 #include <cosqlite/task.hpp>
 
-#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -17,8 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "support/catch.hpp"
-#include "support/foreign.hpp"
+#include <sys/wait.h>
 
 using cosqlite::run;
 using cosqlite::sleep_for;
@@ -119,10 +119,12 @@ TEST_CASE("this_loop is the loop of the run, and libuv's default loop outside") 
 TEST_CASE("run on the caller's loop returns when its task is done and leaves the rest alone") {
   own_loop mine;
   std::string log;
-  run([](std::string* l) -> task<> {
-    spawn(ticks(20, l, 's'));
-    co_await sleep_for(1ms);
-  }(&log), mine.get());
+  run(
+      [](std::string* l) -> task<> {
+        spawn(ticks(20, l, 's'));
+        co_await sleep_for(1ms);
+      }(&log),
+      mine.get());
   CHECK(log.size() < 20);
   uv_run(mine.get(), UV_RUN_DEFAULT);
   CHECK(log == std::string(20, 's'));
@@ -230,10 +232,12 @@ TEST_CASE("every thread runs its own loop") {
 TEST_CASE("a loop driven with UV_RUN_NOWAIT makes coroutines progress") {
   own_loop mine;
   std::string log;
-  run([](std::string* l) -> task<> {
-    spawn(ticks(5, l, 'n'));
-    co_return;
-  }(&log), mine.get());
+  run(
+      [](std::string* l) -> task<> {
+        spawn(ticks(5, l, 'n'));
+        co_return;
+      }(&log),
+      mine.get());
   while (uv_run(mine.get(), UV_RUN_NOWAIT) != 0) std::this_thread::yield();
   CHECK(log == "nnnnn");
 }

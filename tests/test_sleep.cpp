@@ -1,3 +1,5 @@
+#include "support/catch.hpp"
+#include "support/foreign.hpp"
 #include <cosqlite/run.hpp>
 #include <cosqlite/sleep.hpp>
 #include <cosqlite/task.hpp>
@@ -8,9 +10,6 @@
 #include <limits>
 #include <optional>
 #include <string>
-
-#include "support/catch.hpp"
-#include "support/foreign.hpp"
 
 using cosqlite::run;
 using cosqlite::sleep_for;

@@ -1,3 +1,5 @@
+#include "support/catch.hpp"
+#include "support/foreign.hpp"
 #include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/task.hpp>
@@ -8,9 +10,6 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
-
-#include "support/catch.hpp"
-#include "support/foreign.hpp"
 
 using cosqlite::run;
 using cosqlite::task;
@@ -322,7 +321,9 @@ TEST_CASE("destroying a suspended chain destroys every frame of it") {
   int living = 0;
   event e;
   {
-    const auto outside = [](event* waits, int* alive) -> foreign::coroutine { co_await wait_through(50, waits, alive); };
+    const auto outside = [](event* waits, int* alive) -> foreign::coroutine {
+      co_await wait_through(50, waits, alive);
+    };
     const auto running = outside(&e, &living);
     CHECK_FALSE(running.done());
     CHECK(living == 52);

@@ -1,3 +1,5 @@
+#include "support/catch.hpp"
+#include "support/foreign.hpp"
 #include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/sleep.hpp>
@@ -13,9 +15,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include "support/catch.hpp"
-#include "support/foreign.hpp"
 
 using cosqlite::run;
 using cosqlite::sleep_for;

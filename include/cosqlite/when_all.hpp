@@ -152,8 +152,7 @@ task<T> as_task(task<T>&& t) noexcept {
 template <detail::awaitable... A>
 [[nodiscard]] task<std::tuple<typename detail::joined_element<detail::await_result_t<A>>::in_tuple...>> when_all(
     A... awaitables) {
-  return detail::join_all(
-      std::tuple<task<detail::await_result_t<A>>...>(detail::as_task(std::move(awaitables))...));
+  return detail::join_all(std::tuple<task<detail::await_result_t<A>>...>(detail::as_task(std::move(awaitables))...));
 }
 
 /// The same for any number of tasks, also none: gives a vector of their results in the order of `tasks` (of

@@ -6,11 +6,9 @@
 
 namespace cosqlite::detail {
 
-template <class A>
-concept has_member_co_await = requires(A&& a) { std::forward<A>(a).operator co_await(); };
+template <class A> concept has_member_co_await = requires(A&& a) { std::forward<A>(a).operator co_await(); };
 
-template <class A>
-concept has_free_co_await = requires(A&& a) { operator co_await(std::forward<A>(a)); };
+template <class A> concept has_free_co_await = requires(A&& a) { operator co_await(std::forward<A>(a)); };
 
 /// What `co_await` makes of an `A`, before it awaits it.
 template <class A>
@@ -43,7 +41,6 @@ struct await_value<T&> {
 };
 
 template <class A>
-using await_result_t =
-    typename await_value<decltype(awaiter_of(std::declval<A>()).await_resume())>::type;
+using await_result_t = typename await_value<decltype(awaiter_of(std::declval<A>()).await_resume())>::type;
 
 }  // namespace cosqlite::detail
