@@ -1,0 +1,166 @@
+/// \file
+/// Rows of a query whose types are asked for one value at a time.
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <cosqlite/detail/decode.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/value.hpp>
+
+namespace cosqlite {
+
+namespace detail {
+
+/// The names of a statement's columns, shared by all its results.
+class COSQLITE_API column_names {
+ public:
+  explicit column_names(std::vector<std::string> names) noexcept;
+  [[nodiscard]] int size() const noexcept { return static_cast<int>(names_.size()); }
+  [[nodiscard]] const std::string& operator[](int i) const noexcept { return names_[static_cast<std::size_t>(i)]; }
+  /// The column of that name, letter case aside when no exact match exists. Throws misuse_error when there is none.
+  [[nodiscard]] int index_of(std::string_view name) const;
+
+ private:
+  std::vector<std::string> names_;
+};
+
+[[noreturn]] COSQLITE_API void throw_column_index(int column, int count);
+
+/// Rows in one buffer: the cells side by side, text and blobs in chunks that never move.
+class COSQLITE_API row_batch {
+ public:
+  row_batch() noexcept;
+  row_batch(row_batch&& other) noexcept;
+  row_batch& operator=(row_batch&& other) noexcept;
+  ~row_batch();
+
+  void append(const cell* cells, int count);
+  void set_names(std::shared_ptr<const column_names> names) noexcept { names_ = std::move(names); }
+  [[nodiscard]] std::size_t size() const noexcept { return rows_; }
+  [[nodiscard]] const cell* at(std::size_t row) const noexcept { return cells_.data() + row * width_; }
+  [[nodiscard]] const std::shared_ptr<const column_names>& names() const noexcept { return names_; }
+  /// Bytes held for text and blobs.
+  [[nodiscard]] std::size_t payload() const noexcept { return payload_; }
+
+ private:
+  const char* store(const char* data, std::size_t size);
+
+  std::vector<cell> cells_;
+  std::vector<std::unique_ptr<char[]>> chunks_;
+  std::size_t chunk_left_ = 0;
+  char* chunk_at_ = nullptr;
+  std::size_t payload_ = 0;
+  std::size_t rows_ = 0;
+  std::size_t width_ = 0;
+  std::shared_ptr<const column_names> names_;
+};
+
+}  // namespace detail
+
+/// One row, borrowed from the `rows` or the stream that it came from: valid as long as `rows` lives, or until the stream's
+/// following `next()`.
+class row {
+ public:
+  row(const detail::cell* cells, const detail::column_names* names) noexcept : cells_(cells), names_(names) {}
+
+  /// The number of columns.
+  [[nodiscard]] int size() const noexcept { return names_->size(); }
+  /// The name of column \p i.
+  [[nodiscard]] const std::string& name(int i) const { return check(i), (*names_)[i]; }
+  /// The storage class of column \p i.
+  [[nodiscard]] value_type type(int i) const { return check(i), cells_[i].type; }
+  [[nodiscard]] bool is_null(int i) const { return type(i) == value_type::null; }
+  [[nodiscard]] value_view operator[](int i) const { return check(i), value_view(cells_[i]); }
+  [[nodiscard]] value_view operator[](std::string_view name) const { return value_view(cells_[names_->index_of(name)]); }
+
+  /// Column \p i (from 0) as \p T. `std::string_view` and `std::span<const std::byte>` borrow from the row. Throws
+  /// `conversion_error` when the value is not of that type (integers do not become text, NULL needs `std::optional`) and
+  /// `misuse_error` when there is no such column.
+  template <class T>
+  [[nodiscard]] T get(int i) const {
+    check(i);
+    return detail::decode<T>(cells_[i], i);
+  }
+  /// The column called \p name as \p T.
+  template <class T>
+  [[nodiscard]] T get(std::string_view name) const {
+    const int i = names_->index_of(name);
+    return detail::decode<T>(cells_[i], i);
+  }
+  /// The whole row as \p T: a tuple or plain struct by position.
+  template <class T>
+  [[nodiscard]] T as() const {
+    return detail::decode_row<T>(cells_, size());
+  }
+
+ private:
+  void check(int i) const {
+    if (i < 0 || i >= names_->size()) [[unlikely]] detail::throw_column_index(i, names_->size());
+  }
+
+  const detail::cell* cells_;
+  const detail::column_names* names_;
+};
+
+/// All rows of a query, in memory, with random access. Movable; any thread may read it once it has been handed over.
+class rows {
+ public:
+  class iterator {
+   public:
+    using value_type = row;
+    using difference_type = std::ptrdiff_t;
+    using reference = row;
+    using iterator_category = std::input_iterator_tag;
+    using iterator_concept = std::random_access_iterator_tag;
+
+    iterator() noexcept = default;
+    iterator(const rows* all, std::ptrdiff_t at) noexcept : rows_(all), at_(at) {}
+    row operator*() const { return (*rows_)[static_cast<std::size_t>(at_)]; }
+    row operator[](difference_type n) const { return (*rows_)[static_cast<std::size_t>(at_ + n)]; }
+    iterator& operator++() noexcept { return ++at_, *this; }
+    iterator operator++(int) noexcept { return iterator(rows_, at_++); }
+    iterator& operator--() noexcept { return --at_, *this; }
+    iterator operator--(int) noexcept { return iterator(rows_, at_--); }
+    iterator& operator+=(difference_type n) noexcept { return at_ += n, *this; }
+    iterator& operator-=(difference_type n) noexcept { return at_ -= n, *this; }
+    friend iterator operator+(iterator i, difference_type n) noexcept { return i += n; }
+    friend iterator operator+(difference_type n, iterator i) noexcept { return i += n; }
+    friend iterator operator-(iterator i, difference_type n) noexcept { return i -= n; }
+    friend difference_type operator-(const iterator& a, const iterator& b) noexcept { return a.at_ - b.at_; }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.at_ == b.at_; }
+    friend auto operator<=>(const iterator& a, const iterator& b) noexcept { return a.at_ <=> b.at_; }
+
+   private:
+    const rows* rows_ = nullptr;
+    std::ptrdiff_t at_ = 0;
+  };
+
+  rows() = default;
+  explicit rows(detail::row_batch batch) noexcept : batch_(std::move(batch)) {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return batch_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return batch_.size() == 0; }
+  /// The row at \p i; \p i must be below size().
+  [[nodiscard]] row operator[](std::size_t i) const noexcept { return {batch_.at(i), batch_.names().get()}; }
+  /// The same with a check: std::out_of_range.
+  [[nodiscard]] row at(std::size_t i) const;
+  [[nodiscard]] row front() const { return at(0); }
+  [[nodiscard]] iterator begin() const noexcept { return {this, 0}; }
+  [[nodiscard]] iterator end() const noexcept { return {this, static_cast<std::ptrdiff_t>(size())}; }
+  /// The number of columns, also when there are no rows.
+  [[nodiscard]] int columns() const noexcept { return batch_.names() ? batch_.names()->size() : 0; }
+  [[nodiscard]] const std::string& column_name(int i) const { return (*batch_.names())[i]; }
+
+ private:
+  detail::row_batch batch_;
+};
+
+}  // namespace cosqlite

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <uv.h>
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include <cosqlite/detail/operation.hpp>
+
+namespace cosqlite::detail {
+
+class worker;
+
+/// Steady clock in nanoseconds.
+std::int64_t now_ns() noexcept;
+/// Whether more than one CPU may be used by this process: otherwise polling only delays the other side.
+bool may_poll() noexcept;
+/// Whether this process is a fork of the one that loaded the library: nothing may be used any more.
+bool is_forked_child() noexcept;
+
+/// Brings completed operations to one loop: the only code that touches libuv for the engine. One a loop, shared by its
+/// connections, closed when the last of them has gone. post() is for any thread; all else for the loop's.
+class bridge {
+ public:
+  /// The bridge of \p loop, made when there is none. On the loop's thread.
+  static ref<bridge> of(uv_loop_t* loop);
+
+  bridge(const bridge&) = delete;
+  bridge& operator=(const bridge&) = delete;
+  void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+  /// A connection comes or goes; with the last one the handles close.
+  void attach() noexcept { ++attached_; }
+  void detach() noexcept;
+
+  /// \p op has been queued: keeps the loop alive for it and watches its deadline. \p poll: longest polling hand-over, ns.
+  void submitted(operation& op, std::int64_t poll) noexcept;
+  /// \p op needs no delivery any more.
+  void settled(operation& op) noexcept;
+  /// Delivers \p op, which is complete, once the loop has turned to its other handles.
+  void deliver_next_turn(operation& op) noexcept;
+  /// Hands over a chain of completed operations, newest first, linked by next_done.
+  void post(operation* newest, operation* oldest) noexcept;
+  /// Whether results are looked for anyway, so that handing one over needs no system call.
+  [[nodiscard]] bool is_polling() const noexcept { return state_.load(std::memory_order_relaxed) == state::active; }
+  /// Wakes \p w when the coroutines at hand have run, once for all they submit. False: wake it now.
+  bool wake_later(worker& w) noexcept;
+
+  [[nodiscard]] bool on_loop_thread() const noexcept { return thread_ == std::this_thread::get_id(); }
+  [[nodiscard]] uv_loop_t* loop() const noexcept { return loop_; }
+  /// Whether coroutines have been run for so long that the loop should turn before more are.
+  [[nodiscard]] bool turn_is_over() const noexcept;
+
+ private:
+  enum class state : int { parked, notified, active };
+  struct due {
+    std::int64_t deadline;
+    operation* op;
+  };
+
+  explicit bridge(uv_loop_t* loop);
+  ~bridge();
+
+  void turn() noexcept;
+  void drain() noexcept;
+  void deliver(operation& op) noexcept;
+  void poll() noexcept;
+  bool wait_for_results(std::int64_t until) noexcept;
+  void poll_succeeded() noexcept;
+  void poll_failed() noexcept;
+  bool park() noexcept;
+  void keep_turning() noexcept;
+  void start_polling() noexcept;
+  void take_outbox() noexcept;
+  void wake_workers() noexcept;
+  void watch_deadline(operation& op) noexcept;
+  void forget_deadline(operation& op) noexcept;
+  void set_due(std::size_t i, due d) noexcept;
+  void sift_up(std::size_t i) noexcept;
+  void sift_down(std::size_t i) noexcept;
+  void arm_timer() noexcept;
+  void expire_due() noexcept;
+  void close_handles() noexcept;
+
+  uv_loop_t* loop_;
+  uv_async_t async_;
+  uv_idle_t idle_;
+  uv_timer_t timer_;
+  std::atomic<std::uint32_t> references_{1};
+  std::thread::id thread_;
+  int attached_ = 0;
+  int open_handles_ = 0;
+  std::int64_t pending_ = 0;
+  bool in_turn_ = false;
+  bool idle_running_ = false;
+  bool closing_ = false;
+  bool turn_now_ = false;
+  std::int64_t poll_ns_ = 0;
+  int skip_polls_ = 0;
+  int backoff_ = 0;
+  std::int64_t turn_began_ = 0;
+  std::int64_t timer_for_ = 0;
+  operation* ready_ = nullptr;
+  operation* ready_last_ = nullptr;
+  std::vector<due> deadlines_;
+  std::vector<ref<worker>> to_wake_;
+
+  alignas(64) std::atomic<operation*> outbox_{nullptr};
+  std::atomic<state> state_{state::parked};
+  std::atomic<int> senders_{0};
+};
+
+}  // namespace cosqlite::detail

@@ -1,0 +1,534 @@
+#include "engine/worker.hpp"
+
+#include <csignal>
+#include <ctime>
+
+#include <algorithm>
+#include <cctype>
+#include <system_error>
+#include <thread>
+
+#include <cosqlite/detail/trampoline.hpp>
+
+#include "engine/coalescer.hpp"
+#include "engine/relax.hpp"
+
+namespace cosqlite::detail {
+
+namespace {
+
+/// Results are handed over together unless the oldest has waited for so long.
+constexpr std::int64_t publish_after_ns = 50'000;
+constexpr int most_unpublished = 64;
+constexpr int most_backoff = 64;
+
+constinit thread_local worker* worker_of_thread = nullptr;
+
+struct resumption {
+  const executor* where = nullptr;
+  std::uint64_t owner = 0;
+  unsigned depth = 0;
+};
+constinit thread_local resumption resumed;
+
+// Stands in an inbox that takes nothing more.
+operation* const closed_inbox = reinterpret_cast<operation*>(std::uintptr_t{1});
+
+/// Signals belong to the application's threads.
+class signals_blocked {
+ public:
+  signals_blocked() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  signals_blocked(const signals_blocked&) = delete;
+  signals_blocked& operator=(const signals_blocked&) = delete;
+  ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+worker* this_worker() noexcept { return worker_of_thread; }
+
+sqlite3* native_handle(worker& at) noexcept { return at.db(); }
+
+resumed_by::resumed_by(const operation& op) noexcept {
+  const bool begins_body = op.type->begins && op.in_body && !op.error;
+  if (begins_body) op.at->body_owner = op.serial;
+  if (op.type->ends && !op.error && op.at && op.at->body_owner == op.owner) op.at->body_owner = 0;
+  resumed = {op.at, begins_body ? op.serial : op.owner, resume_depth() + 1};
+}
+
+resumed_by::~resumed_by() { resumed = {}; }
+
+worker::worker(ref<bridge> to, std::string path, const open_options& options)
+    : bridge_(std::move(to)),
+      path_(std::move(path)),
+      vfs_(options.vfs),
+      options_(options),
+      poll_ns_(std::chrono::duration_cast<std::chrono::nanoseconds>(options.poll).count()) {
+  options_.vfs = vfs_;
+  statements_.limit(options.statement_cache, options.statement_cache_bytes);
+}
+
+// ---------------------------------------------------------------------------------------------------------- loop thread
+
+std::exception_ptr worker::refusal(const operation& op) noexcept {
+  const auto misuse = [&op](const char* message) {
+    return std::make_exception_ptr(
+        misuse_error(message, {SQLITE_MISUSE, std::string(sql_of(op)), op.location}));
+  };
+  if (is_forked_child()) return misuse("SQLite connections do not survive fork(): open a new one in the child process");
+  if (worker_of_thread) {
+    return misuse("a function or hook that runs on a connection's worker thread cannot await a connection; use the sqlite3* "
+                  "that run() gives, or return a task");
+  }
+  if (!bridge_->on_loop_thread()) {
+    return misuse("a connection may only be used on the thread of its event loop; open another one for this thread");
+  }
+  if (!accepting_ && !op.type->closes) return closed_call_error(op);
+  if (op.owner == 0 && body_owner != 0 && resumed.where == this && resumed.owner == body_owner &&
+      resumed.depth == resume_depth() && !op.type->closes) {
+    return misuse("a call through the connection inside its own transact() body would wait for ever: make it through the "
+                  "transaction");
+  }
+  return nullptr;
+}
+
+void worker::submit(operation& op) noexcept {
+  op.at = this;
+  if (op.type->closes) accepting_ = false;
+  if (op.serial == 0) op.serial = ++serials_;
+  if (!started_) start_thread();
+  operation* head = inbox_.load(std::memory_order_relaxed);
+  do {
+    if (head == closed_inbox) {
+      reject(op);
+      bridge_->post(&op, &op);
+      return;
+    }
+    op.next_queued = head;
+  } while (!inbox_.compare_exchange_weak(head, &op, std::memory_order_seq_cst, std::memory_order_relaxed));
+  if (parked_.load(std::memory_order_seq_cst) != 0 && !bridge_->wake_later(*this)) wake();
+}
+
+void worker::wake() noexcept {
+  if (parked_.exchange(0, std::memory_order_seq_cst) == 0) return;
+  const std::lock_guard lock(mutex_);
+  woken_.notify_one();
+}
+
+void worker::start_thread() noexcept {
+  started_ = true;
+  retain();
+  bridge_->attach();
+  try {
+    const signals_blocked blocked;
+    std::thread([this] { main(); }).detach();
+  } catch (const std::system_error& e) {
+    // Nothing will ever run: what is queued is answered from here, beginning with the call that opens.
+    closed_ = true;
+    inbox_.store(closed_inbox);
+    accepting_ = false;
+    release();
+    callback_error_ = std::make_exception_ptr(
+        io_error(std::string("cannot start a thread for the connection: ") + e.what(), {SQLITE_IOERR}));
+  }
+}
+
+void worker::interrupt() noexcept {
+  const std::uint64_t running = running_.load(std::memory_order_acquire);
+  if (running != 0) interrupted_.store(running, std::memory_order_release);
+}
+
+/// Answers a call that came too late; the caller hands it over.
+void worker::reject(operation& op) noexcept {
+  op_state queued = op_state::queued;
+  if (op.type->opens) {
+    op.error = take_callback_error();
+    op.detaches = true;
+  } else if (op.type->closes) {
+    op.error = nullptr;
+  } else if (!op.state.compare_exchange_strong(queued, op_state::running, std::memory_order_acq_rel)) {
+    return;  // its outcome stands already
+  } else {
+    op.error = closed_call_error(op);
+  }
+  op.state.store(op_state::done, std::memory_order_release);
+}
+
+// -------------------------------------------------------------------------------------------------------- worker thread
+
+void worker::main() noexcept {
+  worker_of_thread = this;
+  while (!closed_) {
+    take_inbox();
+    if (operation* op = next()) {
+      run(*op);
+      publish_when_due();
+      continue;
+    }
+    publish();
+    wait();
+  }
+  publish();
+  publish();
+  worker_of_thread = nullptr;
+  executor::release();
+}
+
+void worker::take_inbox() noexcept {
+  if (!inbox_.load(std::memory_order_relaxed)) return;
+  operation* op = inbox_.exchange(nullptr, std::memory_order_acquire);
+  operation* first = nullptr;
+  while (op) {
+    operation* next = op->next_queued;
+    op->next_queued = first;
+    first = op;
+    op = next;
+  }
+  while (first) {
+    operation* next = first->next_queued;
+    sort_in(*first);
+    first = next;
+  }
+}
+
+void worker::sort_in(operation& op) noexcept {
+  if (op.type->closes) closing_seen_ = true;
+  if (op.type->urgent) return urgent_.push(op);
+  if (op.owner != 0) return owned_.push(op);
+  waiting_.push(op);
+  ++waiting_count_;
+}
+
+operation* worker::next() noexcept {
+  if (operation* op = urgent_.pop()) return op;
+  if (operation* op = owned_.pop()) return op;
+  if (owner_ != 0) {
+    if (!closing_seen_) return nullptr;
+    end_transaction();
+  }
+  if (operation* op = waiting_.pop()) {
+    --waiting_count_;
+    return op;
+  }
+  return source_ && !cursors_ ? source_->take(*this) : nullptr;
+}
+
+void worker::wait() noexcept {
+  if (poll_inbox()) return;
+  park();
+}
+
+bool worker::poll_inbox() noexcept {
+  if (poll_ns_ == 0 || !may_poll()) return false;
+  if (skip_polls_ > 0) {
+    --skip_polls_;
+    return false;
+  }
+  std::int64_t until = 0;
+  for (int i = 0;; ++i) {
+    if (inbox_.load(std::memory_order_relaxed)) {
+      backoff_ = 0;
+      return true;
+    }
+    if (i < spins_before_yield) {
+      relax_cpu();
+      continue;
+    }
+    const std::int64_t now = now_ns();
+    if (until == 0) until = now + poll_ns_;
+    if (now >= until) break;
+    sched_yield();
+  }
+  backoff_ = std::min(most_backoff, backoff_ == 0 ? 1 : 2 * backoff_);
+  skip_polls_ = backoff_;
+  return false;
+}
+
+void worker::park() noexcept {
+  std::unique_lock lock(mutex_);
+  parked_.store(1, std::memory_order_seq_cst);
+  if (inbox_.load(std::memory_order_seq_cst)) {
+    parked_.store(0, std::memory_order_relaxed);
+    return;
+  }
+  woken_.wait(lock, [this] { return parked_.load(std::memory_order_seq_cst) == 0; });
+}
+
+bool worker::claim(operation& op) noexcept {
+  if (op.type->opens || op.type->closes) return true;
+  op_state queued = op_state::queued;
+  if (op.state.compare_exchange_strong(queued, op_state::running, std::memory_order_acq_rel)) return true;
+  op.release();
+  return false;
+}
+
+void worker::run(operation& op) noexcept {
+  if (coalescer::may_lead(*this, op)) return coalescer(*this).run(op);
+  if (!claim(op)) return;
+  if (op.type->closes) {
+    aborted_.store(false, std::memory_order_relaxed);
+    shut();
+    op.detaches = true;
+    return finish(op);
+  }
+  execute(op);
+  if (op.type->opens && op.error) {
+    shut();
+    op.detaches = true;
+  }
+  finish(op);
+}
+
+/// Runs a claimed call; its outcome is in the record afterwards.
+void worker::execute(operation& op) noexcept {
+  current_ = &op;
+  ++counted.calls;
+  running_.store(op.serial, std::memory_order_release);
+  callback_error_ = nullptr;
+  try {
+    if (stop_requested() && !op.type->urgent) {
+      op.error = stopped_error(op, timeout_error::stage::queue);
+    } else {
+      check_owner(op);
+      op.type->run(*this, op);
+    }
+  } catch (...) {
+    op.error = std::current_exception();
+  }
+  // What SQLite ended behind the transaction's back must not go on statement by statement.
+  if (owner_ != 0 && op.owner == owner_ && in_autocommit()) owner_lost_ = true;
+  running_.store(0, std::memory_order_release);
+  current_ = nullptr;
+}
+
+void worker::check_owner(const operation& op) const {
+  if (op.owner == 0 || op.type->urgent) return;
+  if (op.owner != owner_) std::rethrow_exception(transaction_ended_error(op, false));
+  if (owner_lost_ && !op.type->ends) std::rethrow_exception(transaction_ended_error(op, true));
+}
+
+void worker::finish(operation& op) noexcept {
+  op.next_done = done_;
+  done_ = &op;
+  if (done_count_++ == 0) {
+    done_oldest_ = &op;
+    done_since_ = now_ns();
+  }
+  op.state.store(op_state::done, std::memory_order_release);
+}
+
+void worker::publish() noexcept {
+  if (done_count_ == 0) return;
+  operation* newest = std::exchange(done_, nullptr);
+  done_count_ = 0;
+  bridge_->post(newest, done_oldest_);
+}
+
+void worker::publish_when_due() noexcept {
+  if (done_count_ == 0) return;
+  if (done_count_ >= most_unpublished || now_ns() - done_since_ > publish_after_ns || (bridge_->is_polling() && done_count_ >= 8)) {
+    publish();
+  }
+}
+
+bool worker::stop_requested() noexcept {
+  operation* op = current_;
+  if (!op) return is_aborted();
+  if (op->type->urgent || op->type->closes) return false;
+  if (op->stop.load(std::memory_order_relaxed) != stop_reason::none) return true;
+  stop_reason reason = stop_reason::none;
+  if (is_aborted()) {
+    reason = stop_reason::closed;
+  } else if (interrupted_.load(std::memory_order_relaxed) == op->serial) {
+    reason = stop_reason::requested;
+  } else if (op->deadline != 0 && now_ns() >= op->deadline) {
+    reason = stop_reason::timed_out;
+  } else {
+    return false;
+  }
+  stop_reason none = stop_reason::none;
+  op->stop.compare_exchange_strong(none, reason, std::memory_order_relaxed);
+  return true;
+}
+
+int worker::on_progress(void* self) noexcept {
+  auto* w = static_cast<worker*>(self);
+  if (w->stop_requested()) return 1;
+  if (w->run_until_ != 0 && now_ns() > w->run_until_) {
+    w->overran_ = true;
+    return 1;
+  }
+  return w->progress && w->progress->should_stop() ? 1 : 0;
+}
+
+int worker::on_busy(void* self, int tries) noexcept {
+  auto* w = static_cast<worker*>(self);
+  const std::int64_t now = now_ns();
+  if (tries == 0) {
+    w->busy_since_ = now;
+    ++w->counted.busy_waits;
+  }
+  if (w->stop_requested()) {
+    if (w->current_) w->current_->in_lock = true;
+    return 0;
+  }
+  const std::int64_t left = std::chrono::nanoseconds(w->options_.busy_timeout).count() - (now - w->busy_since_);
+  if (left <= 0) return 0;
+  const std::int64_t pause = std::min<std::int64_t>({left, 1'000'000, std::int64_t{50'000} << std::min(tries, 5)});
+  timespec t{.tv_sec = 0, .tv_nsec = pause};
+  nanosleep(&t, nullptr);
+  return 1;
+}
+
+void worker::fail(operation& op, int rc) { fail(op, rc, sql_of(op)); }
+
+void worker::fail(const operation& op, int rc, std::string_view sql) {
+  if (std::exception_ptr thrown = take_callback_error()) std::rethrow_exception(std::move(thrown));
+  const bool stopped = op.stop.load(std::memory_order_relaxed) != stop_reason::none;
+  if (stopped && (rc & 0xff) == SQLITE_INTERRUPT) std::rethrow_exception(stopped_error(op, timeout_error::stage::run));
+  if (stopped && op.in_lock && (rc & 0xff) == SQLITE_BUSY) {
+    std::rethrow_exception(stopped_error(op, timeout_error::stage::lock));
+  }
+  throw_sqlite_error(db_, rc, sql, op.location);
+}
+
+int worker::run_text(const char* sql) noexcept {
+  try {
+    std::shared_ptr<prepared> p = statements_.find(sql);
+    if (!p) {
+      p = prepare(sql, {});
+      statements_.insert(p);
+    }
+    const int rc = sqlite3_step(p->stmt);
+    const int reset = sqlite3_reset(p->stmt);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : reset;
+  } catch (const error& e) {
+    return e.code();
+  } catch (...) {
+    return SQLITE_NOMEM;
+  }
+}
+
+void worker::begin(operation& op, std::uint64_t id, const char* sql) {
+  if (const int rc = run_text(sql); rc != SQLITE_OK) fail(op, rc, sql);
+  owner_ = id;
+  owner_lost_ = false;
+  savepoints.clear();
+  // Nobody waits for it any more: nothing may stay open.
+  if (op.stop.load(std::memory_order_acquire) == stop_reason::abandoned) end_transaction();
+}
+
+int worker::begin_for(operation& op) noexcept {
+  current_ = &op;
+  callback_error_ = nullptr;
+  const int rc = run_text("BEGIN IMMEDIATE");
+  if (rc != SQLITE_OK && (stop_requested() || (rc & 0xff) == SQLITE_BUSY)) {
+    try {
+      fail(op, rc);
+    } catch (...) {
+      op.error = std::current_exception();
+    }
+  }
+  current_ = nullptr;
+  return rc;
+}
+
+bool worker::limit_run(std::int64_t until) noexcept {
+  run_until_ = until;
+  return std::exchange(overran_, false);
+}
+
+void worker::commit(operation& op) {
+  if (owner_lost_) std::rethrow_exception(transaction_ended_error(op, true));
+  if (const int rc = run_text("COMMIT"); rc != SQLITE_OK) fail(op, rc, "COMMIT");
+  owner_ = 0;
+}
+
+void worker::rollback(operation& op) {
+  if (op.owner != owner_) return;
+  if (!end_transaction()) fail(op, sqlite3_extended_errcode(db_), "ROLLBACK");
+}
+
+bool worker::end_transaction() noexcept {
+  owner_ = 0;
+  owner_lost_ = false;
+  return in_autocommit() || run_text("ROLLBACK") == SQLITE_OK || in_autocommit();
+}
+
+void worker::add_user_function(std::string name) {
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  user_functions_.push_back(std::move(name));
+  // Cached statements were classified without it.
+  statements_.clear();
+}
+
+void worker::add_cursor(cursor& c) noexcept {
+  c.next = cursors_;
+  c.previous_link = &cursors_;
+  if (cursors_) cursors_->previous_link = &c.next;
+  cursors_ = &c;
+  c.retain();
+}
+
+void worker::remove_cursor(cursor& c) noexcept {
+  *c.previous_link = c.next;
+  if (c.next) c.next->previous_link = c.previous_link;
+  c.next = nullptr;
+  c.release();
+}
+
+/// Ends everything: the connection closes, whatever waits is refused.
+void worker::shut() noexcept {
+  closed_ = true;
+  if (db_) {
+    while (cursors_) {
+      cursor* c = cursors_;
+      c->end(*this);
+    }
+    end_transaction();
+    if (options_.optimize_on_close) run_text("PRAGMA optimize");
+    extensions_.clear();
+    statements_.clear();
+    if (sqlite3_close(db_) != SQLITE_OK) {
+      // Only statements that a function given to run() left behind can be here.
+      while (sqlite3_stmt* left = sqlite3_next_stmt(db_, nullptr)) sqlite3_finalize(left);
+      sqlite3_close_v2(db_);
+    }
+    db_ = nullptr;
+  }
+  if (source_) source_->leave(*this);
+  close_inbox();
+  fail_queued();
+}
+
+void worker::close_inbox() noexcept {
+  take_inbox();
+  operation* op = inbox_.exchange(closed_inbox, std::memory_order_seq_cst);
+  operation_queue late;
+  while (op) {
+    operation* next = op->next_queued;
+    late.push(*op);
+    op = next;
+  }
+  while (operation* l = late.pop()) sort_in(*l);
+}
+
+void worker::fail_queued() noexcept {
+  for (operation_queue* q : {&urgent_, &owned_, &waiting_}) {
+    while (operation* op = q->pop()) {
+      if (op->type->closes || claim(*op)) {
+        if (!op->type->closes) op->error = closed_call_error(*op);
+        finish(*op);
+      }
+    }
+  }
+}
+
+}  // namespace cosqlite::detail

@@ -1,0 +1,280 @@
+#pragma once
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <cosqlite/detail/operation.hpp>
+#include <cosqlite/options.hpp>
+
+#include "engine/bridge.hpp"
+#include "engine/cursor.hpp"
+#include "engine/errors.hpp"
+#include "engine/statement_cache.hpp"
+
+namespace cosqlite::detail {
+
+/// First in, first out, linked through the operations themselves.
+class operation_queue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return !first_; }
+  [[nodiscard]] operation* front() const noexcept { return first_; }
+  void push(operation& op) noexcept {
+    op.next_queued = nullptr;
+    (first_ ? last_->next_queued : first_) = &op;
+    last_ = &op;
+  }
+  operation* pop() noexcept {
+    operation* op = first_;
+    if (op) first_ = op->next_queued;
+    return op;
+  }
+
+ private:
+  operation* first_ = nullptr;
+  operation* last_ = nullptr;
+};
+
+/// Calls that several workers serve: what the readers of a pool take their work from.
+class work_source {
+ public:
+  /// The next operation for \p w, or null; then \p w is woken when there is one. On the worker's thread.
+  virtual operation* take(worker& w) noexcept = 0;
+  /// \p w has ended and will take no more.
+  virtual void leave(worker& w) noexcept = 0;
+
+ protected:
+  ~work_source() = default;
+};
+
+/// Something of a feature that lives as long as the connection, on the worker's thread: hooks, functions, changes.
+struct extension {
+  extension() = default;
+  extension(const extension&) = delete;
+  extension& operator=(const extension&) = delete;
+  virtual ~extension() = default;
+};
+
+/// What a user's progress callback answers, or the authorizer.
+struct progress_listener {
+  virtual bool should_stop() noexcept = 0;
+
+ protected:
+  ~progress_listener() = default;
+};
+struct authorizer_listener {
+  virtual int authorize(int action, const char* a, const char* b, const char* schema, const char* trigger) noexcept = 0;
+
+ protected:
+  ~authorizer_listener() = default;
+};
+
+/// A connection: its thread, its queue, and the only code that touches its sqlite3*. Created on the loop's thread; `submit`,
+/// `refusal` and what is marked so are for the loop's thread, the rest for the worker's own.
+class worker final : public executor {
+ public:
+  worker(ref<bridge> to, std::string path, const open_options& options);
+
+  // --- loop thread
+  void submit(operation& op) noexcept override;
+  std::exception_ptr refusal(const operation& op) noexcept override;
+  bool accepts(const operation& op) noexcept override { return accepting_ || op.type->closes; }
+  bridge& loop_bridge() noexcept override { return *bridge_; }
+  /// Any thread: ends its sleep.
+  void wake() noexcept;
+  /// No call is accepted from now on.
+  void refuse_calls() noexcept { accepting_ = false; }
+  [[nodiscard]] bool accepts_calls() const noexcept { return accepting_; }
+  /// Stops the call that runs now and refuses what is queued: the connection was dropped.
+  void abort() noexcept { aborted_.store(true, std::memory_order_relaxed); }
+  void interrupt() noexcept;
+  [[nodiscard]] std::int64_t poll_ns() const noexcept override { return poll_ns_; }
+  std::uint64_t next_transaction() noexcept { return ++transactions_; }
+  /// The open transaction that runs a `transact` body; 0: none.
+  std::uint64_t body_owner = 0;
+  [[nodiscard]] bool is_gone() const noexcept override { return gone_; }
+  /// Its last word has been delivered: nothing posted for it would be any more.
+  void mark_gone() noexcept { gone_ = true; }
+  /// Set before the first submit: where to look for work when there is none of its own.
+  void serve(work_source* source) noexcept { source_ = source; }
+
+  // --- worker thread
+  [[nodiscard]] sqlite3* db() const noexcept { return db_; }
+  [[nodiscard]] const open_options& options() const noexcept { return options_; }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  [[nodiscard]] operation* current() const noexcept { return current_; }
+  [[nodiscard]] std::uint64_t owner() const noexcept { return owner_; }
+  [[nodiscard]] statement_cache& statements() noexcept { return statements_; }
+  [[nodiscard]] const statement_cache& statements() const noexcept { return statements_; }
+  [[nodiscard]] bool in_autocommit() const noexcept { return sqlite3_get_autocommit(db_) != 0; }
+
+  void open(operation& op);
+  void begin(operation& op, std::uint64_t id, const char* sql);
+  void commit(operation& op);
+  void rollback(operation& op);
+  /// Rolls back whatever is open and forgets who owned it. True: it went well, or there was nothing.
+  bool end_transaction() noexcept;
+  /// BEGIN IMMEDIATE in the name of \p op: its deadline and stop count. What stopped it, or a lock, becomes its error.
+  int begin_for(operation& op) noexcept;
+  /// Lets the progress handler stop the statement at \p until (0: no more). Gives whether it did, and forgets it.
+  bool limit_run(std::int64_t until) noexcept;
+
+  /// The statement of the call, idle: from its `statement`, from the cache, or newly prepared.
+  std::shared_ptr<prepared> acquire(operation& op);
+  std::shared_ptr<prepared> prepare(std::string_view sql, const std::source_location& where);
+  /// The same statement, not marked as in use: to see what kind it is.
+  std::shared_ptr<prepared> look_up(operation& op);
+  /// Compiles the next statement of a script, under the same rules as any other.
+  int compile_script_statement(const char* sql, int size, sqlite3_stmt** stmt, const char** tail) noexcept;
+  /// Resets it after a run and lets it be used again. Gives the code of sqlite3_reset.
+  int put_back(prepared& p) noexcept;
+  /// Runs one of the library's own statements; gives SQLite's code.
+  int run_text(const char* sql) noexcept;
+  /// Throws what made \p rc: the exception of a callback, the call's stop, or SQLite's error.
+  [[noreturn]] void fail(operation& op, int rc);
+  [[noreturn]] void fail(const operation& op, int rc, std::string_view sql);
+  /// Whether the current call was asked to stop.
+  [[nodiscard]] bool stop_requested() noexcept;
+  [[nodiscard]] bool is_aborted() const noexcept { return aborted_.load(std::memory_order_relaxed); }
+
+  /// What a callback threw; becomes the error of the call that was running.
+  void callback_threw(std::exception_ptr e) noexcept {
+    if (!callback_error_) callback_error_ = std::move(e);
+  }
+  std::exception_ptr take_callback_error() noexcept { return std::exchange(callback_error_, nullptr); }
+  /// Functions whose name is among these keep a write out of groups.
+  void add_user_function(std::string name);
+
+  void add_cursor(cursor& c) noexcept;
+  void remove_cursor(cursor& c) noexcept;
+
+  template <class E>
+  E& extend() {
+    for (const auto& e : extensions_) {
+      if (auto* found = dynamic_cast<E*>(e.get())) return *found;
+    }
+    extensions_.push_back(std::make_unique<E>(*this));
+    return static_cast<E&>(*extensions_.back());
+  }
+  template <class E>
+  [[nodiscard]] E* extended() const noexcept {
+    for (const auto& e : extensions_) {
+      if (auto* found = dynamic_cast<E*>(e.get())) return found;
+    }
+    return nullptr;
+  }
+  /// The open savepoints, outermost first.
+  std::vector<std::uint64_t> savepoints;
+  progress_listener* progress = nullptr;
+  authorizer_listener* authorizer = nullptr;
+  int progress_steps = 1000;
+  void install_progress_handler() noexcept;
+
+  // Counted for stats(); read on the worker.
+  struct counters {
+    std::uint64_t calls = 0;
+    std::uint64_t groups = 0;
+    std::uint64_t grouped_calls = 0;
+    std::uint64_t lost_groups = 0;
+    std::uint64_t busy_waits = 0;
+  } counted;
+
+ private:
+  friend class coalescer;
+  ~worker() override = default;
+
+  void start_thread() noexcept;
+  void main() noexcept;
+  void take_inbox() noexcept;
+  void sort_in(operation& op) noexcept;
+  operation* next() noexcept;
+  void wait() noexcept;
+  bool poll_inbox() noexcept;
+  void park() noexcept;
+  [[nodiscard]] bool claim(operation& op) noexcept;
+  void run(operation& op) noexcept;
+  void execute(operation& op) noexcept;
+  void check_owner(const operation& op) const;
+  void finish(operation& op) noexcept;
+  void publish() noexcept;
+  void publish_when_due() noexcept;
+  void fail_queued() noexcept;
+  void shut() noexcept;
+  void close_inbox() noexcept;
+  void reject(operation& op) noexcept;
+  void configure(operation& op);
+  void set_pragma(operation& op, const std::string& text);
+
+  static int on_progress(void* self) noexcept;
+  static int on_busy(void* self, int tries) noexcept;
+  static int on_authorize(void* self, int action, const char* a, const char* b, const char* schema,
+                          const char* trigger) noexcept;
+
+  // Loop thread.
+  ref<bridge> bridge_;
+  std::string path_;
+  std::string vfs_;
+  open_options options_;
+  std::int64_t poll_ns_;
+  bool accepting_ = true;
+  bool started_ = false;
+  bool gone_ = false;
+  std::uint64_t transactions_ = 0;
+  std::uint64_t serials_ = 0;
+
+  // Shared.
+  alignas(64) std::atomic<operation*> inbox_{nullptr};
+  std::atomic<int> parked_{0};
+  std::atomic<bool> aborted_{false};
+  std::atomic<std::uint64_t> running_{0};
+  std::atomic<std::uint64_t> interrupted_{0};
+  std::mutex mutex_;
+  std::condition_variable woken_;
+
+  // Worker thread.
+  alignas(64) sqlite3* db_ = nullptr;
+  operation* current_ = nullptr;
+  std::int64_t run_until_ = 0;
+  bool overran_ = false;
+  std::int64_t busy_since_ = 0;
+  std::uint64_t owner_ = 0;
+  bool owner_lost_ = false;
+  bool closed_ = false;
+  bool closing_seen_ = false;
+  operation_queue urgent_;
+  operation_queue owned_;
+  operation_queue waiting_;
+  std::size_t waiting_count_ = 0;
+  operation* done_ = nullptr;
+  operation* done_oldest_ = nullptr;
+  int done_count_ = 0;
+  std::int64_t done_since_ = 0;
+  int skip_polls_ = 0;
+  int backoff_ = 0;
+  work_source* source_ = nullptr;
+  cursor* cursors_ = nullptr;
+  statement_cache statements_;
+  statement_traits* classified_ = nullptr;
+  std::vector<std::string> user_functions_;
+  std::exception_ptr callback_error_;
+  std::vector<std::unique_ptr<extension>> extensions_;
+};
+
+/// The worker whose thread this is, or null.
+[[nodiscard]] worker* this_worker() noexcept;
+
+/// While a coroutine is resumed with the outcome of a call: whose it was. On the loop's thread.
+class resumed_by {
+ public:
+  explicit resumed_by(const operation& op) noexcept;
+  resumed_by(const resumed_by&) = delete;
+  resumed_by& operator=(const resumed_by&) = delete;
+  ~resumed_by();
+};
+
+}  // namespace cosqlite::detail

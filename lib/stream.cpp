@@ -1,0 +1,115 @@
+#include <cosqlite/stream.hpp>
+
+#include "engine/bridge.hpp"
+#include "engine/cursor.hpp"
+#include "engine/worker.hpp"
+
+namespace cosqlite::detail {
+
+namespace {
+
+struct end_cursor final : holder {
+  ref<cursor> ended;
+};
+
+void run_end(worker& at, operation& op) { static_cast<end_cursor&>(*op.closure).ended->end(at); }
+
+constexpr operation_type end_operation{.run = &run_end, .urgent = true};
+
+}  // namespace
+
+stream_source::stream_source(const call_site& site, operation_ref origin, const operation_type& fetch)
+    : site_(site), where_(site.where), cursor_(ref<cursor>::adopt(new cursor(std::move(origin)))), type_(&fetch) {}
+
+stream_source::stream_source(stream_source&& other) noexcept = default;
+
+stream_source& stream_source::operator=(stream_source&& other) noexcept {
+  if (this == &other) return *this;
+  close();
+  site_ = std::move(other.site_);
+  where_ = std::move(other.where_);
+  cursor_ = std::move(other.cursor_);
+  type_ = other.type_;
+  current_ = std::move(other.current_);
+  first_ = std::move(other.first_);
+  second_ = std::move(other.second_);
+  ended_ = other.ended_;
+  return *this;
+}
+
+stream_source::~stream_source() { close(); }
+
+operation_ref stream_source::fetch(std::coroutine_handle<> waiter, bool& suspended) {
+  operation_ref op = make_operation(site_, *type_);
+  op->from = cursor_;
+  op->location = cursor_->origin().location;
+  suspended = start(*op, waiter);
+  return op;
+}
+
+bool stream_source::ready() noexcept {
+  if (ended_) return true;
+  if (!first_ || !is_done(*first_)) return false;
+  // A reader that always finds its batch would never let the loop turn.
+  return !where_ || !where_->loop_bridge().turn_is_over();
+}
+
+bool stream_source::wait(std::coroutine_handle<> waiter) noexcept {
+  bool suspended = true;
+  if (!first_) {
+    first_ = fetch(waiter, suspended);
+    return suspended;
+  }
+  if (is_done(*first_)) {
+    // It came while we looked, or the loop is due: the record's delivery resumes us, unless it has been delivered.
+    if (!first_->counted) where_->loop_bridge().deliver_next_turn(*first_);
+  }
+  first_->waiter = waiter;
+  return true;
+}
+
+bool stream_source::take() {
+  if (ended_) return false;
+  current_ = std::move(first_);
+  first_ = std::move(second_);
+  if (current_->at && where_.get() != current_->at) {
+    // A pool has chosen: the stream stays with that connection.
+    where_ = ref<executor>(current_->at);
+    site_.where = current_->at;
+  }
+  try {
+    check(*current_);
+  } catch (...) {
+    ended_ = true;
+    first_ = {};
+    throw;
+  }
+  if (current_->last) {
+    ended_ = true;
+    close();
+  } else {
+    bool ignored = false;
+    if (!first_) first_ = fetch({}, ignored);
+    second_ = fetch({}, ignored);
+  }
+  return true;
+}
+
+void stream_source::close() noexcept {
+  for (operation_ref* op : {&first_, &second_}) {
+    if (*op) abandon(std::move(*op));
+    *op = {};
+  }
+  const bool running = cursor_ && where_ && !std::exchange(ended_, true);
+  if (!running) return;
+  operation_ref op = make_operation(site_, end_operation);
+  op->timeout = op->deadline = 0;
+  op->stop_token = {};
+  op->owner = 0;
+  auto job = std::make_unique<end_cursor>();
+  job->ended = cursor_;
+  op->closure = std::move(job);
+  start_detached(std::move(op));
+}
+
+}  // namespace cosqlite::detail
