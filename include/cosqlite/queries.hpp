@@ -33,7 +33,7 @@ class queries {
   }
 
   /// All rows, untyped.
-  template <class... A>
+  template <int NoRowType = 0, class... A>  // so that query<T>(…) can only mean the typed one
   [[nodiscard]] call<rows> query(sql_text sql, const A&... arguments) {
     return call<rows>(build(detail::query_operation, sql, arguments...));
   }
@@ -58,7 +58,7 @@ class queries {
   }
 
   /// A stream of untyped rows. The statement starts at its first `next()`.
-  template <class... A>
+  template <int NoRowType = 0, class... A>  // so that stream<T>(…) can only mean the typed one
   [[nodiscard]] row_stream stream(sql_text sql, const A&... arguments) {
     return row_stream(site(), build(detail::fetch_operation, sql, arguments...));
   }

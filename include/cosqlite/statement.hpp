@@ -49,7 +49,7 @@ class statement {
   [[nodiscard]] call<execute_result> execute(const A&... arguments) {
     return call<execute_result>(build(detail::execute_operation, arguments...));
   }
-  template <class... A>
+  template <int NoRowType = 0, class... A>  // so that query<T>(…) can only mean the typed one
   [[nodiscard]] call<rows> query(const A&... arguments) {
     return call<rows>(build(detail::query_operation, arguments...));
   }
@@ -65,7 +65,7 @@ class statement {
   [[nodiscard]] call<std::optional<T>> query_optional(const A&... arguments) {
     return call<std::optional<T>>(build(detail::maybe_row<T>::type, arguments...));
   }
-  template <class... A>
+  template <int NoRowType = 0, class... A>  // so that stream<T>(…) can only mean the typed one
   [[nodiscard]] row_stream stream(const A&... arguments) {
     return row_stream(site_, build(detail::fetch_operation, arguments...));
   }

@@ -1,0 +1,146 @@
+"""Runs the examples as their users do.   run.py <name of the test class> <program>"""
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+program = ""
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run([program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+class Temporary(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+
+class Quickstart(Temporary):
+    def test_keeps_its_users_from_run_to_run(self):
+        self.assertEqual(run(cwd=self.folder).stdout, "Ada is number 1\n1: Ada\n")
+        self.assertEqual(run(cwd=self.folder).stdout, "Ada is number 2\n1: Ada\n2: Ada\n")
+
+    def test_is_at_most_25_lines_long(self):
+        source = Path(os.environ["COSQLITE_SOURCE_ROOT"], "examples/quickstart.cpp").read_text(encoding="utf-8")
+        self.assertLessEqual(len(source.splitlines()), 25)
+
+
+class UnicodeImport(Temporary):
+    small = "".join(
+        f"{code:04X};LATIN SMALL LETTER {chr(code).upper()};Ll;0;L;;;;;N;;;{code - 32:04X};;{code - 32:04X}\n"
+        for code in range(0x61, 0x7B)
+    )
+    blocks = "# comment\n\n0000..007F; Basic Latin\n0080..00FF; Latin-1 Supplement\n"
+
+    def input(self, data=small, blocks=blocks):
+        for name, text in (("UnicodeData.txt", data), ("Blocks.txt", blocks)):
+            if text is None:
+                (self.folder / name).unlink(missing_ok=True)
+            else:
+                (self.folder / name).write_text(text)
+        return ["--data", self.folder, self.folder / "u.db"]
+
+    def refused(self, message, **files):
+        done = run(*self.input(**files))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(message.replace("DIR", str(self.folder)), done.stderr)
+        self.assertIn("nothing was imported", done.stderr)
+        with sqlite3.connect(self.folder / "u.db") as db:
+            for table in ("characters", "blocks"):
+                self.assertEqual(db.execute(f"SELECT count(*) FROM {table}").fetchone(), (0,))
+
+    def test_imports_every_line_of_the_real_database(self):
+        if not os.path.exists("/usr/share/unicode/UnicodeData.txt"):
+            self.skipTest("the package unicode-data is not installed")
+        done = run(self.folder / "u.db")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("U+2603  SNOWMAN ", done.stdout)
+        self.assertIn("☃", done.stdout)
+        self.assertIn("100 %", done.stdout)
+        self.assertNotIn("\r", done.stdout)
+        self.assertRegex(done.stdout, r"\d+ rows in [\d.]+ s: \d+ rows/s; [1-9]\d* searches answered meanwhile")
+        self.assertRegex(done.stdout, r"1 ms timer fired [1-9]\d* times, at worst [\d.]+ ms late")
+        with open("/usr/share/unicode/UnicodeData.txt", encoding="utf-8") as lines:
+            expected = sum(1 for _ in lines)
+        with sqlite3.connect(self.folder / "u.db") as db:
+            self.assertEqual(db.execute("SELECT count(*) FROM characters").fetchone(), (expected,))
+            self.assertEqual(db.execute("SELECT name FROM blocks WHERE first = 0").fetchone(), ("Basic Latin",))
+            self.assertEqual(
+                db.execute("SELECT name, upper, lower, category FROM characters WHERE code = 0xe9").fetchone(),
+                ("LATIN SMALL LETTER E WITH ACUTE", 0xC9, None, "Ll"))
+
+    def test_uses_a_temporary_folder_of_its_own_and_removes_it(self):
+        arguments = self.input()[:2]
+        done = run(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        path = re.search(r"into (\S+)", done.stdout)[1]
+        self.assertFalse(os.path.exists(os.path.dirname(path)))
+
+    def test_importing_again_replaces_what_was_there(self):
+        arguments = self.input()
+        for _ in range(2):
+            done = run(*arguments)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("28 rows in", done.stdout)
+
+    def test_draws_its_bar_on_request(self):
+        done = run("--progress", *self.input())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("[" + 40 * "#" + "] 100 %  28 rows\n", done.stdout)
+
+    def test_a_missing_file_is_named(self):
+        self.refused("DIR/Blocks.txt: cannot be read", blocks=None)
+        self.refused("DIR/UnicodeData.txt: cannot be read", data=None)
+
+    def test_a_malformed_line_is_named(self):
+        lines = self.small.splitlines(keepends=True)
+
+        def broken(text):
+            return "".join(lines[:3] + [text] + lines[4:])
+
+        for text, message in [
+            ("0064;LATIN;Ll\n", "15 fields expected, found 3"),
+            (lines[3].strip() + ";extra\n", "15 fields expected, found 16"),
+            (lines[3].replace("0064", "zz", 1), '"zz" is no code point'),
+            (lines[3].replace("0064", "110000", 1), '"110000" is beyond the last code point'),
+            (lines[3].replace("0064", "0061", 1), "the code points do not ascend"),
+            (lines[3].replace(";0;L", ";x;L"), '"x" is no combining class'),
+            (lines[3].replace(";Ll;", ";L;"), '"L" is no general category'),
+            (lines[3].replace("LATIN SMALL LETTER D", ""), "the name is empty"),
+            ("0064;<Range, Last>;Ll;0;L;;;;;N;;;;;\n", "a range's First and Last do not stand side by side"),
+        ]:
+            with self.subTest(message):
+                self.refused("DIR/UnicodeData.txt:4: " + message, data=broken(text))
+        self.refused("DIR/UnicodeData.txt:26: the file ends inside a range",
+                     data="".join(lines[:25]) + "007A;<Range, First>;Ll;0;L;;;;;N;;;;;\n")
+        self.refused("UnicodeData.txt:0: the file is empty", data="")
+
+    def test_a_malformed_block_is_named(self):
+        self.refused("DIR/Blocks.txt:2: a block looks like", blocks="0000..007F; Basic Latin\n0080-00FF; Other\n")
+        self.refused("DIR/Blocks.txt:1: the block ends before it begins", blocks="0080..007F; Basic Latin\n")
+
+    def test_what_was_imported_before_the_malformed_line_is_taken_back(self):
+        many = "".join(f"{code:04X};NAME;Lo;0;L;;;;;N;;;;;\n" for code in range(3000))
+        self.refused("DIR/UnicodeData.txt:3001: 15 fields", data=many + "nonsense\n")
+
+    def test_wrong_usage_and_a_failing_database_have_exit_codes_of_their_own(self):
+        self.assertEqual(run("--data").returncode, 2)
+        self.assertEqual(run("--nonsense").returncode, 2)
+        self.assertEqual(run("a", "b").returncode, 2)
+        self.assertEqual(run("--help").returncode, 0)
+        done = run(self.folder / "missing" / "u.db")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("unicode_import: ", done.stderr)
+
+
+if __name__ == "__main__":
+    name, program = sys.argv[1:3]
+    unittest.main(argv=[sys.argv[0], name])
