@@ -4,6 +4,7 @@
 #include <cosqlite/run.hpp>
 
 #include "engine/bridge.hpp"
+#include "engine/opening.hpp"
 #include "engine/worker.hpp"
 
 namespace cosqlite {
@@ -21,6 +22,9 @@ void run_close(worker&, operation&) {}
 
 constexpr operation_type open_operation{
     .run = &run_open, .destroy_result = &destroy_result<connection>, .opens = true};
+void run_open_bare(worker& at, operation& op) { at.open(op); }
+
+constexpr operation_type open_bare_operation{.run = &run_open_bare, .opens = true};
 constexpr operation_type close_operation{.run = &run_close, .closes = true};
 constexpr operation_type drop_operation{.run = &run_close, .urgent = true, .closes = true};
 
@@ -129,18 +133,27 @@ call<> connection::close(std::source_location where) {
   return call<>(closing::make({}, where));
 }
 
-call<connection> open(std::string path, open_options options, std::source_location where) {
+namespace detail {
+
+operation_ref make_opening(std::string path, const open_options& options, const std::source_location& where,
+                           ref<worker>& at, bool bare) {
   if (path.find('\0') != std::string::npos) {
     throw misuse_error("the path of a database cannot have a NUL character in it", {21, {}, where});
   }
-  uv_loop_t* loop = options.loop ? options.loop : this_loop();
-  detail::ref<detail::bridge> bridge = detail::bridge::of(loop);
-  auto worker = detail::ref<detail::worker>::adopt(new detail::worker(std::move(bridge), std::move(path), options));
-  detail::call_site site;
-  site.where = worker.get();
-  detail::operation_ref op = detail::make_operation(site, detail::open_operation);
+  ref<bridge> to = bridge::of(options.loop ? options.loop : this_loop());
+  at = ref<worker>::adopt(new worker(std::move(to), std::move(path), options));
+  call_site site;
+  site.where = at.get();
+  operation_ref op = make_operation(site, bare ? open_bare_operation : open_operation);
   op->location = where;
-  return call<connection>(std::move(op));
+  return op;
+}
+
+}  // namespace detail
+
+call<connection> open(std::string path, open_options options, std::source_location where) {
+  detail::ref<detail::worker> at;
+  return call<connection>(detail::make_opening(std::move(path), options, where, at));
 }
 
 }  // namespace cosqlite

@@ -149,6 +149,7 @@ void operation::recycle() noexcept {
   owner = 0;
   timeout = deadline = 0;
   serial = 0;
+  submitted_at = 0;
   counted = borrows = in_lock = in_body = detaches = last = false;
   location = {};
   if (!store().keep(this)) delete this;

@@ -8,6 +8,7 @@
 #include <cosqlite/error.hpp>
 #include <cosqlite/execute_result.hpp>
 #include <cosqlite/options.hpp>
+#include <cosqlite/pool.hpp>
 #include <cosqlite/queries.hpp>
 #include <cosqlite/row.hpp>
 #include <cosqlite/run.hpp>

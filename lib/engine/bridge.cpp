@@ -342,10 +342,11 @@ void bridge::arm_timer() noexcept {
   if (uv_is_active(reinterpret_cast<uv_handle_t*>(&timer_)) && timer_for_ <= next) return;
   timer_for_ = next;
   const std::int64_t wait = std::max<std::int64_t>(0, next - now_ns());
-  uv_update_time(loop_);
+  // Timers count from the loop's own clock. Moving that here could keep libuv among its timers; its lag is added instead.
+  const std::uint64_t lag = uv_hrtime() / 1'000'000 - std::min(uv_now(loop_), uv_hrtime() / 1'000'000);
   uv_timer_start(
       &timer_, [](uv_timer_t* h) { static_cast<bridge*>(h->data)->expire_due(); },
-      static_cast<std::uint64_t>((wait + 999'999) / 1'000'000), 0);
+      lag + static_cast<std::uint64_t>((wait + 999'999) / 1'000'000), 0);
 }
 
 void bridge::expire_due() noexcept {

@@ -7,7 +7,7 @@ namespace cosqlite::detail {
 bool coalescer::may_lead(worker& at, const operation& op) noexcept {
   const operation* company = at.waiting_.front();
   return company && op.type->plain_statement && company->type->plain_statement && op.owner == 0 && at.options_.coalesce &&
-         at.owner_ == 0 && !at.cursors_ && at.db_ && at.in_autocommit();
+         at.owner_ == 0 && at.lease_ == 0 && !at.cursors_ && at.db_ && at.in_autocommit();
 }
 
 coalescer::kind coalescer::classify(operation& op) noexcept {
@@ -43,8 +43,8 @@ void coalescer::run(operation& first) noexcept {
     return;
   }
   if (members_.size() == 1) return run_alone(first);
-  ++at_.counted.groups;
-  at_.counted.grouped_calls += members_.size();
+  count_up(at_.counted.groups);
+  count_up(at_.counted.grouped_calls, members_.size());
   while (next_ < members_.size()) lead == kind::read ? run_reads() : run_writes();
 }
 
@@ -157,7 +157,7 @@ bool coalescer::is_lost(const operation& op) const noexcept {
 void coalescer::end_writes() noexcept {
   if (!lost_) lost_ = at_.run_text("COMMIT") != SQLITE_OK;
   if (!lost_) return;
-  ++at_.counted.lost_groups;
+  count_up(at_.counted.lost_groups);
   if (!at_.in_autocommit()) at_.run_text("ROLLBACK");
   sqlite3_set_last_insert_rowid(at_.db_, rowid_before_);
   replay();

@@ -31,6 +31,11 @@ class cursor {
   /// Resets the statement, if it runs.
   void end(worker& at) noexcept;
 
+  /// Ends it because it is too old; its next fetch throws.
+  void expire(worker& at) noexcept;
+  /// When its statement began, steady clock.
+  [[nodiscard]] std::int64_t since() const noexcept { return since_; }
+
   cursor* next = nullptr;
   cursor** previous_link = nullptr;
 
@@ -43,6 +48,8 @@ class cursor {
   std::shared_ptr<prepared> statement_;
   bool started_ = false;
   bool ended_ = false;
+  bool expired_ = false;
+  std::int64_t since_ = 0;
   std::uint32_t batch_rows_ = 16;
 };
 

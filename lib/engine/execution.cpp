@@ -313,6 +313,7 @@ constexpr std::size_t most_batch_bytes = 128 * 1024;
 
 void cursor::start(worker& at) {
   started_ = true;
+  since_ = now_ns();
   operation& from = *origin_;
   statement_ = at.acquire(from);
   try {
@@ -328,6 +329,10 @@ void cursor::start(worker& at) {
 void cursor::fetch(worker& at, operation& op) {
   const operation_type& type = *op.type;
   if (!started_) start(at);
+  if (expired_) {
+    throw transaction_error("the pool has ended this stream: its read transaction was older than pool_options::max_read_age",
+                            {SQLITE_ABORT, std::string(sql_of(*origin_)), op.location});
+  }
   if (ended_ || !statement_) {
     if (!statement_ && !ended_) std::rethrow_exception(closed_call_error(op));
     if (type.wants_names) op.names = std::make_shared<column_names>(std::vector<std::string>());
@@ -361,6 +366,11 @@ void cursor::fetch(worker& at, operation& op) {
     throw;
   }
   op.last = true;
+  end(at);
+}
+
+void cursor::expire(worker& at) noexcept {
+  expired_ = true;
   end(at);
 }
 

@@ -82,6 +82,7 @@ void worker::configure(operation& op) {
   };
   sqlite3_busy_handler(db_, &worker::on_busy, this);
   install_progress_handler();
+  if (pooled_ && !reader_) sqlite3_wal_hook(db_, &worker::on_wal, this);  // in place of automatic checkpoints
   sqlite3_set_authorizer(db_, &worker::on_authorize, this);
   config(SQLITE_DBCONFIG_DEFENSIVE, options_.defensive, "set defensive mode");
   config(SQLITE_DBCONFIG_ENABLE_FKEY, options_.foreign_keys, "set foreign keys");
@@ -267,10 +268,29 @@ std::shared_ptr<prepared> worker::look_up(operation& op) {
   if (op.statement && op.statement->stmt) return op.statement;
   const std::string_view sql = sql_of(op);
   std::shared_ptr<prepared> p = statements_.find(sql);
-  if (p) return p;
+  if (p) {
+    count_up(counted.cache_hits);
+    return p;
+  }
+  if (!db_) std::rethrow_exception(closed_call_error(op));
   p = prepare(sql, op.location);
+  count_up(counted.cache_misses);
+  if (reader_ && !p->traits.read_only) {
+    sqlite3_finalize(std::exchange(p->stmt, nullptr));
+    throw readonly_error("a reader of a pool cannot run a statement that writes: use execute(), begin(), transact() or "
+                         "acquire_writer() of the pool",
+                         {SQLITE_READONLY, std::string(sql), op.location});
+  }
   statements_.insert(p);
   return p;
+}
+
+int worker::on_wal(void* self, sqlite3*, const char*, int pages) noexcept {
+  auto* w = static_cast<worker*>(self);
+  w->counted.wal_pages.store(pages, std::memory_order_relaxed);
+  // Between transactions is better; but while calls keep coming there may be no such moment.
+  if (pages >= 2 * w->checkpoint_pages_ && pages >= w->checkpoint_again_at_) w->checkpoint_when_due();
+  return SQLITE_OK;
 }
 
 int worker::compile_script_statement(const char* sql, int size, sqlite3_stmt** stmt, const char** tail) noexcept {

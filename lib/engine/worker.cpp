@@ -77,24 +77,35 @@ worker::worker(ref<bridge> to, std::string path, const open_options& options)
 
 // ---------------------------------------------------------------------------------------------------------- loop thread
 
-std::exception_ptr worker::refusal(const operation& op) noexcept {
-  const auto misuse = [&op](const char* message) {
-    return std::make_exception_ptr(
-        misuse_error(message, {SQLITE_MISUSE, std::string(sql_of(op)), op.location}));
-  };
-  if (is_forked_child()) return misuse("SQLite connections do not survive fork(): open a new one in the child process");
+namespace {
+
+std::exception_ptr misuse(const operation& op, const char* message) {
+  return std::make_exception_ptr(misuse_error(message, {SQLITE_MISUSE, std::string(sql_of(op)), op.location}));
+}
+
+}  // namespace
+
+std::exception_ptr wrong_thread(const operation& op, const bridge& to) noexcept {
+  if (is_forked_child()) {
+    return misuse(op, "SQLite connections do not survive fork(): open a new one in the child process");
+  }
   if (worker_of_thread) {
-    return misuse("a function or hook that runs on a connection's worker thread cannot await a connection; use the sqlite3* "
-                  "that run() gives, or return a task");
+    return misuse(op, "a function or hook that runs on a connection's worker thread cannot await a connection; use the "
+                      "sqlite3* that run() gives, or return a task");
   }
-  if (!bridge_->on_loop_thread()) {
-    return misuse("a connection may only be used on the thread of its event loop; open another one for this thread");
+  if (!to.on_loop_thread()) {
+    return misuse(op, "a connection may only be used on the thread of its event loop; open another one for this thread");
   }
+  return nullptr;
+}
+
+std::exception_ptr worker::refusal(const operation& op) noexcept {
+  if (std::exception_ptr e = wrong_thread(op, *bridge_)) return e;
   if (!accepting_ && !op.type->closes) return closed_call_error(op);
   if (op.owner == 0 && body_owner != 0 && resumed.where == this && resumed.owner == body_owner &&
       resumed.depth == resume_depth() && !op.type->closes) {
-    return misuse("a call through the connection inside its own transact() body would wait for ever: make it through the "
-                  "transaction");
+    return misuse(op, "a call through the connection inside its own transact() body would wait for ever: make it through "
+                      "the transaction");
   }
   return nullptr;
 }
@@ -103,6 +114,8 @@ void worker::submit(operation& op) noexcept {
   op.at = this;
   if (op.type->closes) accepting_ = false;
   if (op.serial == 0) op.serial = ++serials_;
+  if (pooled_ && op.submitted_at == 0) op.submitted_at = now_ns();
+  if (counts_as_queued(op)) queued_.fetch_add(1, std::memory_order_relaxed);
   if (!started_) start_thread();
   operation* head = inbox_.load(std::memory_order_relaxed);
   do {
@@ -156,9 +169,27 @@ void worker::reject(operation& op) noexcept {
   } else if (!op.state.compare_exchange_strong(queued, op_state::running, std::memory_order_acq_rel)) {
     return;  // its outcome stands already
   } else {
-    op.error = closed_call_error(op);
+    op.error = late_error(op);
   }
   op.state.store(op_state::done, std::memory_order_release);
+}
+
+/// What a call is told that finds the connection closed: why it could not be opened, if so.
+std::exception_ptr worker::late_error(const operation& op) const {
+  if (open_failure_code_ == 0) return closed_call_error(op);
+  return std::make_exception_ptr(io_error(open_failure_, {open_failure_code_, std::string(sql_of(op)), op.location}));
+}
+
+void worker::note_open_failure(const operation& op) noexcept {
+  try {
+    std::rethrow_exception(op.error);
+  } catch (const error& e) {
+    open_failure_ = e.what();
+    open_failure_code_ = e.code();
+  } catch (...) {
+    open_failure_ = "the connection could not be opened";
+    open_failure_code_ = SQLITE_CANTOPEN;
+  }
 }
 
 // -------------------------------------------------------------------------------------------------------- worker thread
@@ -173,6 +204,10 @@ void worker::main() noexcept {
       continue;
     }
     publish();
+    if (pooled_) {
+      checkpoint_when_due();
+      end_old_reads();
+    }
     wait();
   }
   publish();
@@ -208,10 +243,19 @@ void worker::sort_in(operation& op) noexcept {
 
 operation* worker::next() noexcept {
   if (operation* op = urgent_.pop()) return op;
-  if (operation* op = owned_.pop()) return op;
-  if (owner_ != 0) {
+  while (operation* op = owned_.pop()) {
+    // A lease's own calls wait for the transaction that was begun in it.
+    if (lease_ == 0 || op->owner != lease_ || owner_ == 0) return op;
+    leased_.push(*op);
+  }
+  if (owner_ == 0) {
+    if (operation* op = leased_.pop()) return op;
+  }
+  if (owner_ != 0 || lease_ != 0) {
     if (!closing_seen_) return nullptr;
     end_transaction();
+    if (operation* op = leased_.pop()) return op;
+    lease_ = 0;
   }
   if (operation* op = waiting_.pop()) {
     --waiting_count_;
@@ -258,10 +302,16 @@ void worker::park() noexcept {
     parked_.store(0, std::memory_order_relaxed);
     return;
   }
-  woken_.wait(lock, [this] { return parked_.load(std::memory_order_seq_cst) == 0; });
+  const auto awake = [this] { return parked_.load(std::memory_order_seq_cst) == 0; };
+  const std::int64_t oldest = max_read_age_ != 0 ? oldest_read() : 0;
+  if (oldest == 0) return woken_.wait(lock, awake);
+  const std::int64_t left = oldest + max_read_age_ - now_ns();
+  woken_.wait_for(lock, std::chrono::nanoseconds(std::max<std::int64_t>(left, 1'000'000)), awake);
+  parked_.store(0, std::memory_order_relaxed);
 }
 
 bool worker::claim(operation& op) noexcept {
+  if (counts_as_queued(op)) queued_.fetch_sub(1, std::memory_order_relaxed);
   if (op.type->opens || op.type->closes) return true;
   op_state queued = op_state::queued;
   if (op.state.compare_exchange_strong(queued, op_state::running, std::memory_order_acq_rel)) return true;
@@ -280,6 +330,7 @@ void worker::run(operation& op) noexcept {
   }
   execute(op);
   if (op.type->opens && op.error) {
+    note_open_failure(op);
     shut();
     op.detaches = true;
   }
@@ -289,7 +340,12 @@ void worker::run(operation& op) noexcept {
 /// Runs a claimed call; its outcome is in the record afterwards.
 void worker::execute(operation& op) noexcept {
   current_ = &op;
-  ++counted.calls;
+  count_up(counted.calls);
+  const std::int64_t began = pooled_ ? now_ns() : 0;
+  if (pooled_) {
+    counted.running.store(true, std::memory_order_relaxed);
+    if (op.submitted_at != 0) count_up(counted.wait_ns, began - op.submitted_at);
+  }
   running_.store(op.serial, std::memory_order_release);
   callback_error_ = nullptr;
   try {
@@ -306,10 +362,15 @@ void worker::execute(operation& op) noexcept {
   if (owner_ != 0 && op.owner == owner_ && in_autocommit()) owner_lost_ = true;
   running_.store(0, std::memory_order_release);
   current_ = nullptr;
+  if (pooled_) {
+    count_up(counted.run_ns, now_ns() - began);
+    counted.running.store(false, std::memory_order_relaxed);
+  }
 }
 
 void worker::check_owner(const operation& op) const {
   if (op.owner == 0 || op.type->urgent) return;
+  if (op.owner == lease_) return;
   if (op.owner != owner_) std::rethrow_exception(transaction_ended_error(op, false));
   if (owner_lost_ && !op.type->ends) std::rethrow_exception(transaction_ended_error(op, true));
 }
@@ -373,7 +434,7 @@ int worker::on_busy(void* self, int tries) noexcept {
   const std::int64_t now = now_ns();
   if (tries == 0) {
     w->busy_since_ = now;
-    ++w->counted.busy_waits;
+    count_up(w->counted.busy_waits);
   }
   if (w->stop_requested()) {
     if (w->current_) w->current_->in_lock = true;
@@ -419,6 +480,7 @@ int worker::run_text(const char* sql) noexcept {
 void worker::begin(operation& op, std::uint64_t id, const char* sql) {
   if (const int rc = run_text(sql); rc != SQLITE_OK) fail(op, rc, sql);
   owner_ = id;
+  owner_since_ = now_ns();
   owner_lost_ = false;
   savepoints.clear();
   // Nobody waits for it any more: nothing may stay open.
@@ -462,6 +524,64 @@ bool worker::end_transaction() noexcept {
   return in_autocommit() || run_text("ROLLBACK") == SQLITE_OK || in_autocommit();
 }
 
+void worker::end_lease(operation& op) noexcept {
+  if (op.owner != lease_) return;
+  while (cursors_) cursors_->end(*this);
+  for (const auto& e : extensions_) e->returned_to_pool();
+  const bool clean = end_transaction();
+  lease_ = 0;
+  counted.leased.store(false, std::memory_order_relaxed);
+  // What was left queued for the lease comes too late.
+  while (operation* late = leased_.pop()) owned_.push(*late);
+  if (clean) return;
+  try {
+    close_database();
+    open(op);
+  } catch (...) {
+    // Every later call says what is wrong: there is no database behind the connection.
+    callback_error_ = nullptr;
+  }
+}
+
+std::int64_t worker::oldest_read() const noexcept {
+  std::int64_t oldest = owner_ != 0 ? owner_since_ : 0;
+  for (const cursor* c = cursors_; c; c = c->next) {
+    if (oldest == 0 || c->since() < oldest) oldest = c->since();
+  }
+  return oldest;
+}
+
+void worker::end_old_reads() noexcept {
+  if (!reader_ || max_read_age_ == 0) return;
+  const std::int64_t limit = now_ns() - max_read_age_;
+  for (cursor* c = cursors_; c;) {
+    cursor* next = c->next;
+    if (c->since() < limit) c->expire(*this);
+    c = next;
+  }
+  if (owner_ != 0 && owner_since_ < limit && !in_autocommit()) {
+    run_text("ROLLBACK");
+    owner_lost_ = true;
+  }
+}
+
+/// Moves the write-ahead log into the file while nothing waits, and starts it anew when readers let it grow.
+void worker::checkpoint_when_due() noexcept {
+  if (reader_ || !db_ || owner_ != 0 || !in_autocommit()) return;
+  const int pages = counted.wal_pages.load(std::memory_order_relaxed);
+  if (pages < checkpoint_pages_ || pages < checkpoint_again_at_) return;
+  int log = 0;
+  int moved = 0;
+  const int how = pages >= 4 * checkpoint_pages_ ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+  const auto patience = std::exchange(options_.busy_timeout, std::chrono::milliseconds(20));
+  const int rc = sqlite3_wal_checkpoint_v2(db_, nullptr, how, &log, &moved);
+  options_.busy_timeout = patience;
+  count_up(counted.checkpoints);
+  // Readers that hold the log back are not asked again before it has grown by as much.
+  checkpoint_again_at_ = rc == SQLITE_OK && moved == log ? 0 : pages + checkpoint_pages_;
+  if (rc == SQLITE_OK && moved == log) counted.wal_pages.store(0, std::memory_order_relaxed);
+}
+
 void worker::add_user_function(std::string name) {
   std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   user_functions_.push_back(std::move(name));
@@ -488,24 +608,25 @@ void worker::remove_cursor(cursor& c) noexcept {
 void worker::shut() noexcept {
   closed_ = true;
   if (db_) {
-    while (cursors_) {
-      cursor* c = cursors_;
-      c->end(*this);
-    }
+    while (cursors_) cursors_->end(*this);
     end_transaction();
     if (options_.optimize_on_close) run_text("PRAGMA optimize");
-    extensions_.clear();
-    statements_.clear();
-    if (sqlite3_close(db_) != SQLITE_OK) {
-      // Only statements that a function given to run() left behind can be here.
-      while (sqlite3_stmt* left = sqlite3_next_stmt(db_, nullptr)) sqlite3_finalize(left);
-      sqlite3_close_v2(db_);
-    }
-    db_ = nullptr;
+    close_database();
   }
   if (source_) source_->leave(*this);
   close_inbox();
   fail_queued();
+}
+
+void worker::close_database() noexcept {
+  extensions_.clear();
+  statements_.clear();
+  if (sqlite3_close(db_) != SQLITE_OK) {
+    // Only statements that a function given to run() left behind can be here.
+    while (sqlite3_stmt* left = sqlite3_next_stmt(db_, nullptr)) sqlite3_finalize(left);
+    sqlite3_close_v2(db_);
+  }
+  db_ = nullptr;
 }
 
 void worker::close_inbox() noexcept {
@@ -521,10 +642,10 @@ void worker::close_inbox() noexcept {
 }
 
 void worker::fail_queued() noexcept {
-  for (operation_queue* q : {&urgent_, &owned_, &waiting_}) {
+  for (operation_queue* q : {&urgent_, &owned_, &leased_, &waiting_}) {
     while (operation* op = q->pop()) {
       if (op->type->closes || claim(*op)) {
-        if (!op->type->closes) op->error = closed_call_error(*op);
+        if (!op->type->closes) op->error = late_error(*op);
         finish(*op);
       }
     }

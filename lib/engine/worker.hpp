@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <cosqlite/detail/operation.hpp>
@@ -40,6 +41,12 @@ class operation_queue {
   operation* last_ = nullptr;
 };
 
+/// Adds to a counter that this thread alone writes.
+template <class N>
+void count_up(std::atomic<N>& counter, std::type_identity_t<N> by = 1) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
 /// Calls that several workers serve: what the readers of a pool take their work from.
 class work_source {
  public:
@@ -58,6 +65,8 @@ struct extension {
   extension(const extension&) = delete;
   extension& operator=(const extension&) = delete;
   virtual ~extension() = default;
+  /// The connection goes back to its pool: what its user installed goes.
+  virtual void returned_to_pool() noexcept {}
 };
 
 /// What a user's progress callback answers, or the authorizer.
@@ -100,10 +109,25 @@ class worker final : public executor {
   [[nodiscard]] bool is_gone() const noexcept override { return gone_; }
   /// Its last word has been delivered: nothing posted for it would be any more.
   void mark_gone() noexcept { gone_ = true; }
+  /// Set before the first submit: it belongs to a pool, which wants times; a reader refuses statements that write.
+  void join_pool(bool reader, std::chrono::nanoseconds max_read_age, int checkpoint_pages) noexcept {
+    pooled_ = true;
+    reader_ = reader;
+    max_read_age_ = max_read_age.count();
+    checkpoint_pages_ = checkpoint_pages;
+  }
+  /// How many calls wait in it, about. Any thread.
+  [[nodiscard]] std::size_t in_queue() const noexcept { return queued_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool is_pooled() const noexcept { return pooled_; }
   /// Set before the first submit: where to look for work when there is none of its own.
-  void serve(work_source* source) noexcept { source_ = source; }
+  void serve(work_source& source, executor& owner_of_source) noexcept {
+    source_ = &source;
+    source_owner_ = ref<executor>(&owner_of_source);
+  }
 
   // --- worker thread
+  /// Queues \p op behind what waits of its kind.
+  void sort_in(operation& op) noexcept;
   [[nodiscard]] sqlite3* db() const noexcept { return db_; }
   [[nodiscard]] const open_options& options() const noexcept { return options_; }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
@@ -114,6 +138,13 @@ class worker final : public executor {
   [[nodiscard]] bool in_autocommit() const noexcept { return sqlite3_get_autocommit(db_) != 0; }
 
   void open(operation& op);
+  /// Keeps the connection for calls of \p id until end_lease; whatever else comes waits.
+  void begin_lease(std::uint64_t id) noexcept {
+    lease_ = id;
+    counted.leased.store(true, std::memory_order_relaxed);
+  }
+  /// Cleans the connection after its lease; one that cannot be cleaned is opened anew.
+  void end_lease(operation& op) noexcept;
   void begin(operation& op, std::uint64_t id, const char* sql);
   void commit(operation& op);
   void rollback(operation& op);
@@ -175,13 +206,21 @@ class worker final : public executor {
   int progress_steps = 1000;
   void install_progress_handler() noexcept;
 
-  // Counted for stats(); read on the worker.
+  /// Written by the worker, read by anybody.
   struct counters {
-    std::uint64_t calls = 0;
-    std::uint64_t groups = 0;
-    std::uint64_t grouped_calls = 0;
-    std::uint64_t lost_groups = 0;
-    std::uint64_t busy_waits = 0;
+    std::atomic<std::uint64_t> calls{0};
+    std::atomic<std::uint64_t> groups{0};
+    std::atomic<std::uint64_t> grouped_calls{0};
+    std::atomic<std::uint64_t> lost_groups{0};
+    std::atomic<std::uint64_t> busy_waits{0};
+    std::atomic<std::uint64_t> cache_hits{0};
+    std::atomic<std::uint64_t> cache_misses{0};
+    std::atomic<std::int64_t> wait_ns{0};  // in a pool only
+    std::atomic<std::int64_t> run_ns{0};   // in a pool only
+    std::atomic<int> wal_pages{0};
+    std::atomic<std::uint64_t> checkpoints{0};
+    std::atomic<bool> leased{false};
+    std::atomic<bool> running{false};
   } counted;
 
  private:
@@ -191,27 +230,37 @@ class worker final : public executor {
   void start_thread() noexcept;
   void main() noexcept;
   void take_inbox() noexcept;
-  void sort_in(operation& op) noexcept;
   operation* next() noexcept;
   void wait() noexcept;
   bool poll_inbox() noexcept;
   void park() noexcept;
   [[nodiscard]] bool claim(operation& op) noexcept;
+  /// Calls that came through a pool's shared queue are counted there.
+  [[nodiscard]] bool counts_as_queued(const operation& op) const noexcept {
+    return pooled_ && (op.serial >> 63) == 0 && !op.type->opens && !op.type->closes;
+  }
   void run(operation& op) noexcept;
   void execute(operation& op) noexcept;
   void check_owner(const operation& op) const;
   void finish(operation& op) noexcept;
   void publish() noexcept;
+  void checkpoint_when_due() noexcept;
+  void end_old_reads() noexcept;
+  [[nodiscard]] std::int64_t oldest_read() const noexcept;
   void publish_when_due() noexcept;
   void fail_queued() noexcept;
   void shut() noexcept;
   void close_inbox() noexcept;
+  void close_database() noexcept;
   void reject(operation& op) noexcept;
+  [[nodiscard]] std::exception_ptr late_error(const operation& op) const;
+  void note_open_failure(const operation& op) noexcept;
   void configure(operation& op);
   void set_pragma(operation& op, const std::string& text);
 
   static int on_progress(void* self) noexcept;
   static int on_busy(void* self, int tries) noexcept;
+  static int on_wal(void* self, sqlite3* db, const char* schema, int pages) noexcept;
   static int on_authorize(void* self, int action, const char* a, const char* b, const char* schema,
                           const char* trigger) noexcept;
 
@@ -224,6 +273,10 @@ class worker final : public executor {
   bool accepting_ = true;
   bool started_ = false;
   bool gone_ = false;
+  bool pooled_ = false;
+  bool reader_ = false;
+  std::int64_t max_read_age_ = 0;
+  int checkpoint_pages_ = 0;
   std::uint64_t transactions_ = 0;
   std::uint64_t serials_ = 0;
 
@@ -244,12 +297,17 @@ class worker final : public executor {
   std::int64_t busy_since_ = 0;
   std::uint64_t owner_ = 0;
   bool owner_lost_ = false;
+  std::uint64_t lease_ = 0;
+  std::int64_t owner_since_ = 0;
+  std::int64_t checkpoint_again_at_ = 0;
   bool closed_ = false;
   bool closing_seen_ = false;
   operation_queue urgent_;
   operation_queue owned_;
+  operation_queue leased_;
   operation_queue waiting_;
   std::size_t waiting_count_ = 0;
+  std::atomic<std::size_t> queued_{0};
   operation* done_ = nullptr;
   operation* done_oldest_ = nullptr;
   int done_count_ = 0;
@@ -257,6 +315,9 @@ class worker final : public executor {
   int skip_polls_ = 0;
   int backoff_ = 0;
   work_source* source_ = nullptr;
+  ref<executor> source_owner_;
+  std::string open_failure_;
+  int open_failure_code_ = 0;
   cursor* cursors_ = nullptr;
   statement_cache statements_;
   statement_traits* classified_ = nullptr;
@@ -264,6 +325,9 @@ class worker final : public executor {
   std::exception_ptr callback_error_;
   std::vector<std::unique_ptr<extension>> extensions_;
 };
+
+/// Why \p op may not be made from this thread or process, or null.
+[[nodiscard]] std::exception_ptr wrong_thread(const operation& op, const bridge& to) noexcept;
 
 /// The worker whose thread this is, or null.
 [[nodiscard]] worker* this_worker() noexcept;

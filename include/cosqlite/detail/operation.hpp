@@ -171,6 +171,7 @@ struct COSQLITE_API operation {
   std::uint64_t owner = 0;
   std::int64_t timeout = 0;   ///< ns; 0: none
   std::int64_t deadline = 0;  ///< steady clock, ns; 0: none
+  std::int64_t submitted_at = 0;  ///< in a pool; steady clock, ns
   std::uint32_t timer_slot = 0;
   std::uint64_t serial = 0;   ///< names the call for `interrupt`
   bool counted = false;   ///< counted as pending by the bridge

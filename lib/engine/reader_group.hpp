@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <cosqlite/connection.hpp>
+#include <cosqlite/detail/operation.hpp>
+
+#include "engine/bridge.hpp"
+#include "engine/worker.hpp"
+
+namespace cosqlite::detail {
+
+/// The readers of a pool as one executor: calls stand in one queue, and whoever is free takes from it. submit() and what
+/// follows it belong to the loop's thread, take() and leave() to the readers'.
+class reader_group final : public executor, public work_source {
+ public:
+  using opener = std::function<ref<worker>(reader_group&)>;
+
+  reader_group(ref<bridge> to, std::int64_t poll_ns, std::size_t most, opener open_reader);
+
+  void submit(operation& op) noexcept override;
+  std::exception_ptr refusal(const operation& op) noexcept override;
+  bool accepts(const operation&) noexcept override { return accepting_; }
+  [[nodiscard]] bool is_gone() const noexcept override { return false; }
+  bridge& loop_bridge() noexcept override { return *bridge_; }
+  [[nodiscard]] std::int64_t poll_ns() const noexcept override { return poll_ns_; }
+
+  /// No call is accepted from now on; what is queued goes to one reader. The readers that are open.
+  std::vector<ref<worker>> stop() noexcept;
+  [[nodiscard]] std::vector<ref<worker>> readers() const;
+  [[nodiscard]] std::size_t waiting() const noexcept;
+
+  operation* take(worker& w) noexcept override;
+  void leave(worker& w) noexcept override;
+
+ private:
+  ~reader_group() override = default;
+  worker* free_reader() noexcept;
+  worker* open_another() noexcept;
+
+  ref<bridge> bridge_;
+  std::int64_t poll_ns_;
+  std::size_t most_;
+  opener open_;
+  bool accepting_ = true;
+  std::vector<ref<worker>> readers_;
+  std::uint64_t serials_ = std::uint64_t{1} << 63;  // apart from those that a worker gives
+
+  mutable std::mutex mutex_;
+  operation_queue queue_;
+  std::size_t queued_ = 0;
+  std::size_t serving_ = 0;
+  std::vector<worker*> free_;  // the one that became free last stands last
+};
+
+}  // namespace cosqlite::detail

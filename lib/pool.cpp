@@ -1,0 +1,226 @@
+#include <cosqlite/pool.hpp>
+
+#include <cosqlite/error.hpp>
+#include <cosqlite/run.hpp>
+
+#include "engine/opening.hpp"
+#include "engine/reader_group.hpp"
+#include "engine/worker.hpp"
+
+namespace cosqlite {
+
+namespace detail {
+
+/// The connections of a pool. Loop thread.
+class pool_core {
+ public:
+  pool_core(connection writer, ref<worker> writer_worker, ref<reader_group> readers) noexcept
+      : writer_(std::move(writer)), writer_worker_(std::move(writer_worker)), readers_(std::move(readers)) {}
+  pool_core(const pool_core&) = delete;
+  pool_core& operator=(const pool_core&) = delete;
+  ~pool_core() { drop(); }
+
+  [[nodiscard]] connection& writer() noexcept { return writer_; }
+  [[nodiscard]] bool is_open() const noexcept { return writer_.is_open(); }
+  [[nodiscard]] call_site write_site() const noexcept { return writer_.site(); }
+  /// A database in memory has one connection, which also reads.
+  [[nodiscard]] call_site read_site() const noexcept {
+    if (!readers_) return writer_.site();
+    call_site s;
+    s.where = readers_.get();
+    return s;
+  }
+  [[nodiscard]] pool_stats stats() const;
+  /// Refuses calls from now on; the readers, to be closed.
+  std::vector<connection> stop_readers();
+
+ private:
+  void drop() noexcept {
+    // Connections that are dropped open close in the background.
+    if (writer_.is_open()) stop_readers();
+  }
+
+  connection writer_;
+  ref<worker> writer_worker_;
+  ref<reader_group> readers_;
+};
+
+std::vector<connection> pool_core::stop_readers() {
+  std::vector<connection> all;
+  if (!readers_) return all;
+  for (ref<worker>& w : readers_->stop()) all.emplace_back(std::move(w));
+  return all;
+}
+
+namespace {
+
+void add(pool_stats& s, const worker::counters& c) {
+  const auto get = [](const auto& counter) { return counter.load(std::memory_order_relaxed); };
+  s.leased += get(c.leased) ? 1 : 0;
+  s.in_use += get(c.leased) || get(c.running) ? 1 : 0;
+  s.wait += std::chrono::nanoseconds(get(c.wait_ns));
+  s.run += std::chrono::nanoseconds(get(c.run_ns));
+  s.cache_hits += get(c.cache_hits);
+  s.cache_misses += get(c.cache_misses);
+  s.groups += get(c.groups);
+  s.grouped_calls += get(c.grouped_calls);
+}
+
+open_options reader_options(open_options o) noexcept {
+  o.mode = access::read_only;
+  o.journal_mode = journal::keep;
+  o.query_only = true;
+  o.quick_check = false;
+  o.optimize_on_close = false;
+  return o;
+}
+
+}  // namespace
+
+pool_stats pool_core::stats() const {
+  pool_stats s;
+  add(s, writer_worker_->counted);
+  s.writes = writer_worker_->counted.calls.load(std::memory_order_relaxed);
+  s.wal_pages = static_cast<std::size_t>(writer_worker_->counted.wal_pages.load(std::memory_order_relaxed));
+  s.checkpoints = writer_worker_->counted.checkpoints.load(std::memory_order_relaxed);
+  s.waiting = writer_worker_->in_queue();
+  if (!readers_) return s;
+  for (const ref<worker>& r : readers_->readers()) {
+    ++s.readers;
+    add(s, r->counted);
+    s.reads += r->counted.calls.load(std::memory_order_relaxed);
+    s.waiting += r->in_queue();
+  }
+  s.waiting += readers_->waiting();
+  return s;
+}
+
+// ------------------------------------------------------------------------------------------------------------- leases
+
+call<leased_connection> acquire(const call_site& site, const std::source_location& where) {
+  return make_callable(
+      site,
+      [](worker& at, operation& op) {
+        at.begin_lease(op.serial);
+        // Nobody waits for it any more: dropping the result gives it back at once.
+        return leased_connection(ref<executor>(&at), op.serial);
+      },
+      where);
+}
+
+namespace {
+
+struct return_lease {
+  void operator()(worker& at, operation& op) const noexcept { at.end_lease(op); }
+};
+
+}  // namespace
+
+}  // namespace detail
+
+leased_connection::leased_connection(detail::ref<detail::executor> where, std::uint64_t id) noexcept
+    : where_(std::move(where)), id_(id) {}
+leased_connection::leased_connection(leased_connection&& other) noexcept
+    : where_(std::move(other.where_)), id_(std::exchange(other.id_, 0)) {}
+
+leased_connection& leased_connection::operator=(leased_connection&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  where_ = std::move(other.where_);
+  id_ = std::exchange(other.id_, 0);
+  return *this;
+}
+
+leased_connection::~leased_connection() { release(); }
+
+void leased_connection::release() noexcept {
+  const std::uint64_t id = std::exchange(id_, 0);
+  if (id == 0) return;
+  using kind = detail::callable_type<detail::return_lease, void>;
+  detail::call_site s;
+  s.where = where_.get();
+  s.owner = id;
+  detail::operation_ref op = detail::make_operation(s, kind::urgent);
+  op->closure = std::make_unique<detail::callable_holder<detail::return_lease>>(detail::return_lease());
+  detail::start_detached(std::move(op));
+}
+
+detail::call_site leased_connection::site() const noexcept {
+  detail::call_site s;
+  if (id_ != 0) s.where = where_.get();
+  s.owner = id_;
+  return s;
+}
+
+limited_lease leased_connection::with(std::chrono::nanoseconds timeout) const { return with(std::stop_token(), timeout); }
+limited_lease leased_connection::with(std::stop_token stop) const {
+  return with(std::move(stop), std::chrono::nanoseconds(0));
+}
+limited_lease leased_connection::with(std::stop_token stop, std::chrono::nanoseconds timeout) const {
+  detail::call_site s = site();
+  s.stop = std::move(stop);
+  s.timeout = timeout;
+  return limited_lease(std::move(s));
+}
+
+// --------------------------------------------------------------------------------------------------------------- pool
+
+task<pool> pool::open(std::string path, pool_options options, std::source_location where) {
+  uv_loop_t* loop = options.connection.loop ? options.connection.loop : this_loop();
+  options.connection.loop = loop;
+  const std::string vfs(options.connection.vfs);
+  options.connection.vfs = vfs;
+  detail::ref<detail::worker> at;
+  call<connection> opening(detail::make_opening(path, options.connection, where, at));
+  at->join_pool(false, options.max_read_age, static_cast<int>(options.checkpoint_pages));
+  connection opened = co_await std::move(opening);
+  detail::ref<detail::reader_group> readers;
+  if (path != ":memory:" && !path.empty() && options.readers > 0) {
+    auto open_reader = [path, vfs, options, where](detail::reader_group& source) {
+      open_options o = detail::reader_options(options.connection);
+      o.vfs = vfs;
+      detail::ref<detail::worker> reader;
+      detail::operation_ref op = detail::make_opening(path, o, where, reader, true);
+      reader->join_pool(true, options.max_read_age, 0);
+      reader->serve(source, source);
+      detail::start_detached(std::move(op));
+      return reader;
+    };
+    const std::int64_t poll = std::chrono::duration_cast<std::chrono::nanoseconds>(options.connection.poll).count();
+    readers = detail::ref<detail::reader_group>::adopt(
+        new detail::reader_group(detail::bridge::of(loop), poll, options.readers, std::move(open_reader)));
+  }
+  co_return pool(std::make_unique<detail::pool_core>(std::move(opened), std::move(at), std::move(readers)));
+}
+
+pool::pool(std::unique_ptr<detail::pool_core> core) noexcept : core_(std::move(core)) {}
+pool::pool(pool&&) noexcept = default;
+pool& pool::operator=(pool&&) noexcept = default;
+pool::~pool() = default;
+
+detail::call_site pool::read_site() const noexcept { return core_ ? core_->read_site() : detail::call_site(); }
+detail::call_site pool::site() const noexcept { return core_ ? core_->write_site() : detail::call_site(); }
+
+limited_pool pool::with(std::chrono::nanoseconds timeout) const { return with(std::stop_token(), timeout); }
+limited_pool pool::with(std::stop_token stop) const { return with(std::move(stop), std::chrono::nanoseconds(0)); }
+limited_pool pool::with(std::stop_token stop, std::chrono::nanoseconds timeout) const {
+  detail::call_site read = read_site();
+  detail::call_site write = site();
+  read.stop = write.stop = std::move(stop);
+  read.timeout = write.timeout = timeout;
+  return limited_pool(std::move(read), std::move(write));
+}
+
+pool_stats pool::stats() const { return core_ ? core_->stats() : pool_stats(); }
+bool pool::is_open() const noexcept { return core_ && core_->is_open(); }
+
+connection& pool::writer() noexcept { return core_->writer(); }
+
+task<> pool::close() {
+  if (!core_) co_return;
+  std::vector<connection> readers = core_->stop_readers();
+  for (connection& r : readers) co_await r.close();
+  co_await core_->writer().close();
+}
+
+}  // namespace cosqlite
