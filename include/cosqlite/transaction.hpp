@@ -182,7 +182,7 @@ task<body_result<F>> transact_once(call_site site, F* body, tx_mode mode, std::s
 }
 
 template <class F>
-task<body_result<F>> transact(call_site site, ref<executor> keep_alive, F body, transact_options options,
+task<body_result<F>> transact(call_site site, [[maybe_unused]] ref<executor> keep_alive, F body, transact_options options,
                               std::source_location where) {
   site = with_deadline_from_now(std::move(site));
   std::chrono::nanoseconds pause = options.backoff;
