@@ -61,7 +61,7 @@ check() { # <meson|cmake|make> <shared|static> <compiler>
     shared) [[ $needed == *libcosqlite.so.* ]] || { echo "FAILED: $1, $2, $3 does not use the shared library" && return 1; } ;;
     static) [[ $needed != *libcosqlite.so* ]] || { echo "FAILED: $1, $2, $3 uses the shared library" && return 1; } ;;
   esac
-  LD_LIBRARY_PATH=$(dirname "$libraries") "$directory/build/consumer" >/dev/null || { echo "FAILED to run: $1, $2, $3" && return 1; }
+  LD_LIBRARY_PATH=$(dirname "$libraries") timeout 60 "$directory/build/consumer" >/dev/null || { echo "FAILED to run: $1, $2, $3" && return 1; }
   echo "ok: $1, $2, $3"
 }
 
@@ -78,7 +78,7 @@ check_subproject() {
     echo "FAILED to build: subproject"
     return 1
   fi
-  "$directory/build/consumer" >/dev/null || { echo "FAILED to run: subproject" && return 1; }
+  timeout 60 "$directory/build/consumer" >/dev/null || { echo "FAILED to run: subproject" && return 1; }
   echo "ok: subproject"
 }
 
