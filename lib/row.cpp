@@ -22,7 +22,8 @@ constexpr std::size_t usual_chunk = 64 * 1024;
 
 }  // namespace
 
-column_names::column_names(std::vector<std::string> names) noexcept : names_(std::move(names)) {}
+column_names::column_names(std::vector<std::string> names, std::vector<std::string> declared_types) noexcept
+    : names_(std::move(names)), declared_types_(std::move(declared_types)) {}
 
 int column_names::index_of(std::string_view name) const {
   const auto exact = std::ranges::find(names_, name);

@@ -1,5 +1,7 @@
 #include <cosqlite/value.hpp>
 
+#include <cosqlite/detail/decode.hpp>
+
 namespace cosqlite {
 
 std::string_view to_string(value_type type) noexcept {
@@ -12,5 +14,7 @@ std::string_view to_string(value_type type) noexcept {
   }
   return "NULL";
 }
+
+void value_view::refuse(std::string_view what) const { detail::throw_conversion(cell_, column_, what); }
 
 }  // namespace cosqlite

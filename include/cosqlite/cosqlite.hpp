@@ -4,9 +4,13 @@
 
 #include <cosqlite/adapter.hpp>
 #include <cosqlite/call.hpp>
+#include <cosqlite/chrono.hpp>
 #include <cosqlite/connection.hpp>
+#include <cosqlite/converters.hpp>
+#include <cosqlite/enum_text.hpp>
 #include <cosqlite/error.hpp>
 #include <cosqlite/execute_result.hpp>
+#include <cosqlite/filesystem.hpp>
 #include <cosqlite/options.hpp>
 #include <cosqlite/pool.hpp>
 #include <cosqlite/queries.hpp>

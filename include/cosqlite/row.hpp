@@ -19,17 +19,23 @@ namespace cosqlite {
 
 namespace detail {
 
-/// The names of a statement's columns, shared by all its results.
+/// The names of a statement's columns and their declared types, shared by all its results.
 class COSQLITE_API column_names {
  public:
-  explicit column_names(std::vector<std::string> names) noexcept;
+  explicit column_names(std::vector<std::string> names, std::vector<std::string> declared_types = {}) noexcept;
   [[nodiscard]] int size() const noexcept { return static_cast<int>(names_.size()); }
   [[nodiscard]] const std::string& operator[](int i) const noexcept { return names_[static_cast<std::size_t>(i)]; }
   /// The column of that name, letter case aside when no exact match exists. Throws misuse_error when there is none.
   [[nodiscard]] int index_of(std::string_view name) const;
+  /// As the schema declares it; empty for expressions.
+  [[nodiscard]] std::string_view declared_type(int i) const noexcept {
+    const auto at = static_cast<std::size_t>(i);
+    return at < declared_types_.size() ? std::string_view(declared_types_[at]) : std::string_view();
+  }
 
  private:
   std::vector<std::string> names_;
+  std::vector<std::string> declared_types_;
 };
 
 [[noreturn]] COSQLITE_API void throw_column_index(int column, int count);
@@ -75,11 +81,15 @@ class row {
   [[nodiscard]] int size() const noexcept { return names_->size(); }
   /// The name of column \p i.
   [[nodiscard]] const std::string& name(int i) const { return check(i), (*names_)[i]; }
+  /// The column called \p name, letter case aside when no exact match exists. `misuse_error` when there is none.
+  [[nodiscard]] int index_of(std::string_view name) const { return names_->index_of(name); }
+  /// The type that the schema declares for column \p i, as it is written there; empty for expressions.
+  [[nodiscard]] std::string_view declared_type(int i) const { return check(i), names_->declared_type(i); }
   /// The storage class of column \p i.
   [[nodiscard]] value_type type(int i) const { return check(i), cells_[i].type; }
   [[nodiscard]] bool is_null(int i) const { return type(i) == value_type::null; }
-  [[nodiscard]] value_view operator[](int i) const { return check(i), value_view(cells_[i]); }
-  [[nodiscard]] value_view operator[](std::string_view name) const { return value_view(cells_[names_->index_of(name)]); }
+  [[nodiscard]] value_view operator[](int i) const { return check(i), value_view(cells_[i], i); }
+  [[nodiscard]] value_view operator[](std::string_view name) const { return (*this)[names_->index_of(name)]; }
 
   /// Column \p i (from 0) as \p T. `std::string_view` and `std::span<const std::byte>` borrow from the row. Throws
   /// `conversion_error` when the value is not of that type (integers do not become text, NULL needs `std::optional`) and

@@ -79,16 +79,21 @@ class value {
 /// long as its owner says; copy it into a `value` (`get<value>()`) to keep it.
 class value_view {
  public:
-  explicit value_view(const detail::cell& c) noexcept : cell_(c) {}
+  explicit value_view(const detail::cell& c, int column = -1) noexcept : cell_(c), column_(column) {}
   [[nodiscard]] value_type type() const noexcept { return cell_.type; }
   [[nodiscard]] bool is_null() const noexcept { return cell_.type == value_type::null; }
   /// The value as \p T, by the rules of `row::get`. Throws `conversion_error`.
   template <class T>
   [[nodiscard]] T get() const;
   [[nodiscard]] const detail::cell& raw() const noexcept { return cell_; }
+  /// The column (or argument) that it stands in, from 0; -1 when unknown.
+  [[nodiscard]] int column() const noexcept { return column_; }
+  /// For adapters: throws the `conversion_error` "cannot read column 2 (id), which is TEXT, as \p what".
+  [[noreturn]] COSQLITE_API void refuse(std::string_view what) const;
 
  private:
   detail::cell cell_;
+  int column_;
 };
 
 /// Binds a BLOB of \p size zero bytes without building it in memory; write it later through `connection::open_blob`.

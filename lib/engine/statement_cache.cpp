@@ -10,13 +10,17 @@ const std::shared_ptr<const column_names>& prepared::column_names_now() {
   if (names && count == reprepares) return names;
   reprepares = count;
   std::vector<std::string> all;
+  std::vector<std::string> declared;
   const int columns = sqlite3_column_count(stmt);
   all.reserve(static_cast<std::size_t>(columns));
+  declared.reserve(static_cast<std::size_t>(columns));
   for (int i = 0; i < columns; ++i) {
     const char* name = sqlite3_column_name(stmt, i);
+    const char* type = sqlite3_column_decltype(stmt, i);
     all.emplace_back(name ? name : "");
+    declared.emplace_back(type ? type : "");
   }
-  names = std::make_shared<const column_names>(std::move(all));
+  names = std::make_shared<const column_names>(std::move(all), std::move(declared));
   return names;
 }
 

@@ -90,9 +90,9 @@ T decode(const cell& c, int column) {
     return decode<typename T::value_type>(c, column);
   } else if constexpr (adapted_for_reading<T>) {
     if (c.type == value_type::null) throw_conversion(c, column, "a type that is not std::optional");
-    return adapter<T>::from_sqlite(value_view(c));
+    return adapter<T>::from_sqlite(value_view(c, column));
   } else if constexpr (std::same_as<T, value_view>) {
-    return value_view(c);
+    return value_view(c, column);
   } else if constexpr (std::is_enum_v<T> && !std::same_as<T, std::byte>) {
     return static_cast<T>(decode<std::underlying_type_t<T>>(c, column));
   } else if constexpr (std::integral<T>) {
@@ -167,7 +167,7 @@ namespace cosqlite {
 
 template <class T>
 T value_view::get() const {
-  return detail::decode<T>(cell_, -1);
+  return detail::decode<T>(cell_, column_);
 }
 
 template <class T>
