@@ -100,7 +100,7 @@ template <class Self>
 class pool_calls : public transaction_calls<Self> {
  public:
   /// As in `queries`, on a reader. A statement that writes is a `readonly_error`: use `execute`, `begin` or `transact`.
-  template <class... A>
+  template <int NoRowType = 0, class... A>  // so that query<T>(…) can only mean the typed one
   [[nodiscard]] call<rows> query(sql_text sql, const A&... arguments) {
     return readers().query(sql, arguments...);
   }
@@ -117,7 +117,7 @@ class pool_calls : public transaction_calls<Self> {
     return readers().template query_optional<T>(sql, arguments...);
   }
   /// A stream keeps a reader to itself until it ends.
-  template <class... A>
+  template <int NoRowType = 0, class... A>  // so that stream<T>(…) can only mean the typed one
   [[nodiscard]] row_stream stream(sql_text sql, const A&... arguments) {
     return readers().stream(sql, arguments...);
   }
