@@ -81,6 +81,7 @@ cosqlite::task<std::optional<request>> session::next_request() {
   ++counters_.by_class[4];
   std::string bytes = serialize(error_response(status, reason(status)), false, false);
   co_await write(std::move(bytes));
+  co_await linger();
   co_return next;
 }
 
@@ -132,6 +133,15 @@ cosqlite::task<> session::write(std::string bytes) {
   while (!write_done_) co_await sent_all;
 }
 
+// To close while the client still sends would reset the connection, and the answer with it: read on for a while.
+cosqlite::task<> session::linger() {
+  const wake_up end{this};
+  if (ended_ || uv_shutdown(&shutdown_request_, stream(), nullptr) != 0) co_return;
+  enter(phase::lingering, std::chrono::seconds(1));
+  read_on();
+  while (!ended_) co_await end;
+}
+
 void session::enter(phase p, std::chrono::milliseconds timeout) {
   phase_ = p;
   if (timeout.count() == 0) {
@@ -147,7 +157,8 @@ void session::wake() {
 }
 
 void session::read_on() {
-  if (reading_ || ended_ || parser_.status() != 0 || parser_.ready().size() >= settings_.pipelined) return;
+  if (reading_ || ended_) return;
+  if (phase_ != phase::lingering && (parser_.status() != 0 || parser_.ready().size() >= settings_.pipelined)) return;
   reading_ = true;
   uv_read_start(
       stream(),
@@ -163,6 +174,7 @@ void session::read_on() {
 }
 
 void session::on_bytes(std::string_view bytes) {
+  if (phase_ == phase::lingering) return;
   const bool good = parser_.feed(bytes);
   if (!good || parser_.ready().size() >= settings_.pipelined) {
     uv_read_stop(stream());

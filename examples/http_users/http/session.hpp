@@ -58,7 +58,7 @@ class session {
   void abort();
 
  private:
-  enum class phase : std::uint8_t { idle, reading, answering, writing };
+  enum class phase : std::uint8_t { idle, reading, answering, writing, lingering };
 
   /// What a coroutine of the session waits for: bytes, or the end of a write.
   struct wake_up {
@@ -72,6 +72,7 @@ class session {
   cosqlite::task<std::optional<request>> next_request();
   cosqlite::task<response> answer(const request& r);
   cosqlite::task<> write(std::string bytes);
+  cosqlite::task<> linger();
   void enter(phase p, std::chrono::milliseconds timeout);
   void wake();
   void on_bytes(std::string_view bytes);
@@ -84,6 +85,7 @@ class session {
   uv_tcp_t tcp_{};
   uv_timer_t timer_{};
   uv_write_t write_request_{};
+  uv_shutdown_t shutdown_request_{};
   std::array<char, 16 * 1024> buffer_;
   const settings& settings_;
   const handler& handler_;
@@ -92,7 +94,7 @@ class session {
   parser parser_;
   std::stop_source gone_;
   std::coroutine_handle<> waiter_;
-  phase phase_ = phase::idle;
+  phase phase_ = phase::answering;
   int open_handles_ = 2;
   bool reading_ = false;
   bool ended_ = false;      // the client has gone, or must go
