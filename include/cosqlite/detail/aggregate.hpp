@@ -8,12 +8,15 @@
 
 namespace cosqlite::detail {
 
-/// Stands for any member in an unevaluated initialiser list.
+/// Stands for any member in an unevaluated initialiser list. (Clang warns of an undefined conversion to members with constexpr
+/// constructors.)
 template <class Aggregate>
 struct any_member {
   template <class U>
     requires(!std::is_same_v<std::remove_cvref_t<U>, Aggregate>)
-  operator U() const;
+  operator U() const {
+    __builtin_unreachable();
+  }
 };
 
 inline constexpr std::size_t max_members = 64;
