@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cosqlite/blob.hpp>
 #include <cosqlite/call.hpp>
 #include <cosqlite/detail/callable.hpp>
 #include <cosqlite/detail/export.hpp>
@@ -31,7 +32,7 @@ COSQLITE_API call<statement> prepare(const call_site& site, const sql_text& sql)
 
 /// The calls that need a whole connection, shared by `connection` and what its `with` gives.
 template <class Self>
-class connection_calls : public queries<Self>, public transaction_calls<Self> {
+class connection_calls : public queries<Self>, public transaction_calls<Self>, public blob_calls<Self> {
  public:
   /// Prepares a statement to run it many times.
   [[nodiscard]] call<statement> prepare(sql_text sql) { return detail::prepare(here(), sql); }

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cosqlite/blob.hpp>
 #include <cosqlite/call.hpp>
 #include <cosqlite/detail/callable.hpp>
 #include <cosqlite/detail/operation.hpp>
@@ -49,7 +50,7 @@ COSQLITE_API call<transaction> begin_transaction(const call_site& site, tx_mode 
 /// transaction. It ends with `commit` or `rollback`; dropping it unfinished rolls it back before any other call runs, without
 /// blocking or throwing. When SQLite itself has ended it (disk full, ON CONFLICT ROLLBACK, a COMMIT you typed …) every further
 /// call throws `transaction_error`; `rollback` still works. Move-only; use it from the loop's thread.
-class COSQLITE_API transaction : public queries<transaction> {
+class COSQLITE_API transaction : public queries<transaction>, public blob_calls<transaction> {
  public:
   explicit transaction(std::unique_ptr<detail::transaction_state> state) noexcept;
   transaction(transaction&&) noexcept;
@@ -89,7 +90,7 @@ class COSQLITE_API transaction : public queries<transaction> {
 
 /// A savepoint: a part of a transaction that can be undone by itself. Calls may go through it or through the transaction, it is
 /// the same. Dropping it unfinished undoes what came after it and releases it.
-class COSQLITE_API savepoint : public queries<savepoint> {
+class COSQLITE_API savepoint : public queries<savepoint>, public blob_calls<savepoint> {
  public:
   savepoint(detail::call_site site, std::uint64_t number) noexcept;
   savepoint(savepoint&&) noexcept;
@@ -115,7 +116,7 @@ class COSQLITE_API savepoint : public queries<savepoint> {
 };
 
 /// A transaction under a deadline or a stop token.
-class limited_transaction : public queries<limited_transaction> {
+class limited_transaction : public queries<limited_transaction>, public blob_calls<limited_transaction> {
  public:
   explicit limited_transaction(detail::call_site site) noexcept : site_(std::move(site)), where_(site_.where) {}
   [[nodiscard]] detail::call_site site() const noexcept { return site_; }

@@ -52,6 +52,8 @@ class signals_blocked {
 
 }  // namespace
 
+void extension::transaction_ended(std::uint64_t) noexcept {}
+
 worker* this_worker() noexcept { return worker_of_thread; }
 
 sqlite3* native_handle(worker& at) noexcept { return at.db(); }
@@ -353,6 +355,7 @@ void worker::execute(operation& op) noexcept {
       op.error = stopped_error(op, timeout_error::stage::queue);
     } else {
       check_owner(op);
+      if (before_calls) before_calls->before_call(op);
       op.type->run(*this, op);
     }
   } catch (...) {
@@ -510,7 +513,7 @@ bool worker::limit_run(std::int64_t until) noexcept {
 void worker::commit(operation& op) {
   if (owner_lost_) std::rethrow_exception(transaction_ended_error(op, true));
   if (const int rc = run_text("COMMIT"); rc != SQLITE_OK) fail(op, rc, "COMMIT");
-  owner_ = 0;
+  tell_ended(std::exchange(owner_, 0));
 }
 
 void worker::rollback(operation& op) {
@@ -518,8 +521,13 @@ void worker::rollback(operation& op) {
   if (!end_transaction()) fail(op, sqlite3_extended_errcode(db_), "ROLLBACK");
 }
 
+void worker::tell_ended(std::uint64_t owner) noexcept {
+  if (owner == 0) return;
+  for (const auto& e : extensions_) e->transaction_ended(owner);
+}
+
 bool worker::end_transaction() noexcept {
-  owner_ = 0;
+  tell_ended(std::exchange(owner_, 0));
   owner_lost_ = false;
   return in_autocommit() || run_text("ROLLBACK") == SQLITE_OK || in_autocommit();
 }

@@ -65,6 +65,8 @@ struct extension {
   extension(const extension&) = delete;
   extension& operator=(const extension&) = delete;
   virtual ~extension() = default;
+  /// The transaction of that number has been committed, or is about to be rolled back: what belongs to it lets go.
+  virtual void transaction_ended(std::uint64_t owner) noexcept;
   /// The connection goes back to its pool: what its user installed goes.
   virtual void returned_to_pool() noexcept {}
 };
@@ -81,6 +83,14 @@ struct authorizer_listener {
 
  protected:
   ~authorizer_listener() = default;
+};
+
+/// Told before each call runs.
+struct start_listener {
+  virtual void before_call(const operation& op) noexcept = 0;
+
+ protected:
+  ~start_listener() = default;
 };
 
 /// A connection: its thread, its queue, and the only code that touches its sqlite3*. Created on the loop's thread; `submit`,
@@ -203,6 +213,7 @@ class worker final : public executor {
   std::vector<std::uint64_t> savepoints;
   progress_listener* progress = nullptr;
   authorizer_listener* authorizer = nullptr;
+  start_listener* before_calls = nullptr;
   int progress_steps = 1000;
   void install_progress_handler() noexcept;
 
@@ -232,6 +243,7 @@ class worker final : public executor {
   void take_inbox() noexcept;
   operation* next() noexcept;
   void wait() noexcept;
+  void tell_ended(std::uint64_t owner) noexcept;
   bool poll_inbox() noexcept;
   void park() noexcept;
   [[nodiscard]] bool claim(operation& op) noexcept;
