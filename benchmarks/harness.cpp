@@ -89,7 +89,7 @@ constexpr const char* usage =
     "options: --turns N       turns of each workload (default 7)\n"
     "         --quick         a tenth of the work, three turns\n"
     "         --busy          keep all cores but one busy meanwhile\n"
-    "         --filter TEXT   only workloads whose name contains TEXT\n"
+    "         --filter TEXT   only workloads whose name contains TEXT; =TEXT: the one of that name\n"
     "         --side raw|ours only one side\n"
     "         --directory DIR where the scratch files go (default: beside the program); should be a real disk\n"
     "         --json FILE     write the results there, too\n";
@@ -197,7 +197,10 @@ void suite::parse(int argc, char** argv) {
 
 std::string suite::fresh_file() { return (scratch_ / (std::to_string(++files_) + ".db")).string(); }
 
-bool suite::wants(std::string_view name) const { return name.find(filter_) != std::string_view::npos; }
+bool suite::wants(std::string_view name) const {
+  if (filter_.starts_with('=')) return name == std::string_view(filter_).substr(1);
+  return name.find(filter_) != std::string_view::npos;
+}
 
 void suite::compare(const workload& what, const side& raw, const side& ours) {
   row r{.name = std::string(what.name), .unit = std::string(what.unit), .floor = what.floor};
