@@ -82,8 +82,8 @@ void coalescer::run_writes() noexcept {
   at_.publish();
 }
 
-/// Takes the write lock for the first member, under its deadline: who cannot get it has the answer that it would have had
-/// alone.
+/// Takes the write lock for the first member, under its deadline. When the lock is not to be had the member runs alone, and
+/// has spent its patience.
 bool coalescer::begin_writes() noexcept {
   while (next_ < members_.size() && !at_.claim(*members_[next_])) ++next_;
   if (next_ == members_.size()) return false;
@@ -96,7 +96,9 @@ bool coalescer::begin_writes() noexcept {
   if (op.error) {
     at_.finish(op);
   } else {
+    at_.impatient_ = (rc & 0xff) == SQLITE_BUSY;
     run_alone(op, true);
+    at_.impatient_ = false;
   }
   at_.publish_when_due();
   return false;

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cctype>
+#include <functional>
+#include <set>
 #include <string>
 
 #include "engine/worker.hpp"
@@ -176,6 +178,24 @@ bool is_impure(std::string_view name) noexcept {
          name == "fts3_tokenizer" || name == "writefile" || name == "edit";
 }
 
+/// The functions of a connection on which nobody has registered any. Another one may do anything, so it is no matter for a
+/// group of writes, which may be run twice.
+const std::set<std::string, std::less<>>& functions_of_sqlite() {
+  static const auto* const names = [] {
+    auto* all = new std::set<std::string, std::less<>>;
+    sqlite3* db = nullptr;
+    sqlite3_stmt* stmt = nullptr;
+    if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr) == SQLITE_OK &&
+        sqlite3_prepare_v2(db, "SELECT name FROM pragma_function_list", -1, &stmt, nullptr) == SQLITE_OK) {
+      while (sqlite3_step(stmt) == SQLITE_ROW) all->insert(reinterpret_cast<const char*>(sqlite3_column_text(stmt, 0)));
+    }
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return all;
+  }();
+  return *names;
+}
+
 std::string lower(const char* s) {
   std::string l(s ? s : "");
   for (char& c : l) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -191,7 +211,8 @@ void classify(statement_traits& t, int action, const char* a, const char* b, con
   }
   if (action != SQLITE_FUNCTION) return;
   const std::string name = lower(b);
-  if (is_impure(name) || std::ranges::find(user_functions, name) != user_functions.end()) t.impure = true;
+  t.impure = t.impure || is_impure(name) || !functions_of_sqlite().contains(name) ||
+             std::ranges::find(user_functions, name) != user_functions.end();
 }
 
 }  // namespace

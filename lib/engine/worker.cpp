@@ -443,6 +443,7 @@ int worker::on_busy(void* self, int tries) noexcept {
     if (w->current_) w->current_->in_lock = true;
     return 0;
   }
+  if (w->impatient_) return 0;
   const std::int64_t left = std::chrono::nanoseconds(w->options_.busy_timeout).count() - (now - w->busy_since_);
   if (left <= 0) return 0;
   const std::int64_t pause = std::min<std::int64_t>({left, 1'000'000, std::int64_t{50'000} << std::min(tries, 5)});
@@ -494,7 +495,7 @@ int worker::begin_for(operation& op) noexcept {
   current_ = &op;
   callback_error_ = nullptr;
   const int rc = run_text("BEGIN IMMEDIATE");
-  if (rc != SQLITE_OK && (stop_requested() || (rc & 0xff) == SQLITE_BUSY)) {
+  if (rc != SQLITE_OK && stop_requested()) {
     try {
       fail(op, rc);
     } catch (...) {

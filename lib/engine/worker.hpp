@@ -160,7 +160,7 @@ class worker final : public executor {
   void rollback(operation& op);
   /// Rolls back whatever is open and forgets who owned it. True: it went well, or there was nothing.
   bool end_transaction() noexcept;
-  /// BEGIN IMMEDIATE in the name of \p op: its deadline and stop count. What stopped it, or a lock, becomes its error.
+  /// BEGIN IMMEDIATE in the name of \p op: its deadline and stop count. What stopped it becomes its error.
   int begin_for(operation& op) noexcept;
   /// Lets the progress handler stop the statement at \p until (0: no more). Gives whether it did, and forgets it.
   bool limit_run(std::int64_t until) noexcept;
@@ -306,6 +306,7 @@ class worker final : public executor {
   operation* current_ = nullptr;
   std::int64_t run_until_ = 0;
   bool overran_ = false;
+  bool impatient_ = false;  // the time to wait for locks has been spent
   std::int64_t busy_since_ = 0;
   std::uint64_t owner_ = 0;
   bool owner_lost_ = false;
