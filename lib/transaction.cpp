@@ -235,9 +235,15 @@ call<savepoint> begin_savepoint(const call_site& site, const std::source_locatio
       site, [site](worker& at, operation& op) { return savepoint(site, open_savepoint(at, op)); }, where);
 }
 
-call<> finish_savepoint(const call_site& site, std::uint64_t number, bool undo, const std::source_location& where) {
+call<> finish_savepoint(const call_site& site, std::uint64_t number, bool undo, std::shared_ptr<std::atomic<bool>> ended,
+                        const std::source_location& where) {
   return make_callable(
-      site, [number, undo](worker& at, operation& op) { end_savepoint(at, op, number, undo); }, where);
+      site,
+      [number, undo, ended = std::move(ended)](worker& at, operation& op) {
+        end_savepoint(at, op, number, undo);
+        ended->store(true);
+      },
+      where);
 }
 
 }  // namespace
@@ -247,10 +253,16 @@ call<> finish_savepoint(const call_site& site, std::uint64_t number, bool undo, 
 call<savepoint> transaction::savepoint(std::source_location where) { return detail::begin_savepoint(site(), where); }
 
 savepoint::savepoint(detail::call_site site, std::uint64_t number) noexcept
-    : site_(std::move(site)), where_(site_.where), number_(number) {}
+    : site_(std::move(site)),
+      where_(site_.where),
+      number_(number),
+      ended_(std::make_shared<std::atomic<bool>>(false)) {}
 
 savepoint::savepoint(savepoint&& other) noexcept
-    : site_(other.site_), where_(std::move(other.where_)), number_(std::exchange(other.number_, 0)) {}
+    : site_(other.site_),
+      where_(std::move(other.where_)),
+      number_(std::exchange(other.number_, 0)),
+      ended_(std::move(other.ended_)) {}
 
 savepoint& savepoint::operator=(savepoint&& other) noexcept {
   if (this == &other) return *this;
@@ -258,14 +270,16 @@ savepoint& savepoint::operator=(savepoint&& other) noexcept {
   site_ = other.site_;
   where_ = std::move(other.where_);
   number_ = std::exchange(other.number_, 0);
+  ended_ = std::move(other.ended_);
   return *this;
 }
 
 savepoint::~savepoint() { drop(); }
 
 void savepoint::drop() noexcept {
+  const bool open = is_open();
   const std::uint64_t number = std::exchange(number_, 0);
-  if (number == 0) return;
+  if (!open || number == 0) return;
   auto work = [number](detail::worker& at, detail::operation& op) { detail::drop_savepoint(at, op, number); };
   using kind = detail::callable_type<decltype(work), void>;
   detail::call_site s;
@@ -277,11 +291,11 @@ void savepoint::drop() noexcept {
 }
 
 call<> savepoint::release(std::source_location where) {
-  return detail::finish_savepoint(site_, std::exchange(number_, 0), false, where);
+  return detail::finish_savepoint(site_, number_, false, ended_, where);
 }
 
 call<> savepoint::rollback(std::source_location where) {
-  return detail::finish_savepoint(site_, std::exchange(number_, 0), true, where);
+  return detail::finish_savepoint(site_, number_, true, ended_, where);
 }
 
 call<savepoint> savepoint::nested(std::source_location where) { return detail::begin_savepoint(site_, where); }

@@ -2,6 +2,7 @@
 /// Transactions that own their connection, and savepoints inside them.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -104,7 +105,8 @@ class COSQLITE_API savepoint : public queries<savepoint>, public blob_calls<save
   /// Opens a savepoint inside this one.
   [[nodiscard]] call<savepoint> nested(std::source_location where = std::source_location::current());
 
-  [[nodiscard]] bool is_open() const noexcept { return number_ != 0; }
+  /// False once release or rollback has succeeded, or after a move.
+  [[nodiscard]] bool is_open() const noexcept { return ended_ && !ended_->load(); }
   [[nodiscard]] detail::call_site site() const noexcept { return site_; }
 
  private:
@@ -113,6 +115,7 @@ class COSQLITE_API savepoint : public queries<savepoint>, public blob_calls<save
   detail::call_site site_;
   detail::ref<detail::executor> where_;
   std::uint64_t number_ = 0;
+  std::shared_ptr<std::atomic<bool>> ended_;  // shared with the calls that end it
 };
 
 /// A transaction under a deadline or a stop token.

@@ -1,0 +1,446 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+
+#include <cosqlite/cosqlite.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+namespace {
+
+using cosqlite::connection;
+using cosqlite::limited_connection;
+using cosqlite::task;
+using cosqlite::timeout_error;
+using cosqlite::transaction;
+using support::failure_of;
+using support::on_loop;
+using support::raw_database;
+using support::temp_database;
+
+constexpr const char* endless_read = "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
+constexpr const char* endless_write =
+    "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT 'x' || i FROM c";
+
+task<connection> open_with_table(std::string path) {
+  connection db = co_await cosqlite::open(std::move(path));
+  co_await db.execute_script("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v TEXT)");
+  co_return db;
+}
+
+/// What a call of each kind does; those that can be made to last for ever do.
+struct kind {
+  const char* name;
+  task<> (*quick)(limited_connection db);
+  task<> (*endless)(limited_connection db);
+};
+
+task<> quick_execute(limited_connection db) {
+  [[maybe_unused]] const bool local = true;
+  co_await db.execute("INSERT INTO t(v) VALUES ('x')");
+}
+task<> endless_execute(limited_connection db) {
+  [[maybe_unused]] const bool local = true;
+  co_await db.execute(endless_write);
+}
+task<> quick_query(limited_connection db) { static_cast<void>(co_await db.query("SELECT * FROM t")); }
+task<> endless_query(limited_connection db) { static_cast<void>(co_await db.query(endless_read)); }
+task<> quick_many(limited_connection db) {
+  const std::vector<std::string> rows(10, "x");
+  co_await db.execute_many("INSERT INTO t(v) VALUES (?)", rows);
+}
+task<> endless_many(limited_connection db) {
+  const std::vector<int> rows(2, 1);
+  co_await db.execute_many("INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(?) UNION ALL SELECT i + 1 FROM c) SELECT i FROM c",
+                           rows);
+}
+task<> quick_script(limited_connection db) {
+  [[maybe_unused]] const bool local = true;
+  co_await db.execute_script("INSERT INTO t(v) VALUES ('x'); INSERT INTO t(v) VALUES ('y')");
+}
+task<> endless_script(limited_connection db) {
+  [[maybe_unused]] const bool local = true;
+  co_await db.execute_script(std::string("INSERT INTO t(v) VALUES ('x'); ") + endless_write);
+}
+int ask(sqlite3* raw, const char* sql) {
+  sqlite3_stmt* stmt = nullptr;
+  sqlite3_prepare_v2(raw, sql, -1, &stmt, nullptr);
+  const int rc = sqlite3_step(stmt);
+  sqlite3_finalize(stmt);
+  if (rc == SQLITE_INTERRUPT) throw std::runtime_error("interrupted");
+  return rc;
+}
+task<> quick_run(limited_connection db) {
+  const int rc = co_await db.run([](sqlite3* raw) { return ask(raw, "SELECT 1"); });
+  static_cast<void>(rc);
+}
+task<> endless_run(limited_connection db) {
+  const int rc = co_await db.run([](sqlite3* raw) { return ask(raw, endless_read); });
+  static_cast<void>(rc);
+}
+task<> quick_stream(limited_connection db) {
+  auto rows = db.stream<std::string>("SELECT v FROM t");
+  while (auto row = co_await rows.next()) static_cast<void>(row);
+}
+task<> endless_stream(limited_connection db) {
+  auto rows = db.stream<int>(endless_read);
+  while (auto row = co_await rows.next()) static_cast<void>(row);
+}
+task<> quick_prepare(limited_connection db) {
+  cosqlite::statement s = co_await db.prepare("SELECT count(*) FROM t");
+  static_cast<void>(co_await s.query_one<int>());
+}
+task<> endless_prepare(limited_connection db) {
+  cosqlite::statement s = co_await db.prepare(endless_read);
+  static_cast<void>(co_await s.query_one<int>());
+}
+task<> quick_transaction(limited_connection db) {
+  transaction tx = co_await db.begin();
+  co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+  co_await tx.commit();
+}
+task<> endless_transaction(limited_connection db) {
+  transaction tx = co_await db.begin();
+  co_await tx.execute(endless_write);
+  co_await tx.commit();
+}
+
+constexpr kind kinds[] = {
+    {"execute", &quick_execute, &endless_execute},    {"query", &quick_query, &endless_query},
+    {"execute_many", &quick_many, &endless_many},     {"execute_script", &quick_script, &endless_script},
+    {"run", &quick_run, &endless_run},                {"stream", &quick_stream, &endless_stream},
+    {"statement", &quick_prepare, &endless_prepare},  {"transaction", &quick_transaction, &endless_transaction},
+};
+
+enum class way { destroy, stop, timeout, close, drop };
+constexpr way ways[] = {way::destroy, way::stop, way::timeout, way::close, way::drop};
+constexpr const char* way_names[] = {"destroy", "stop", "timeout", "close", "drop"};
+
+/// A coroutine under test: its outcome, and the power to destroy it.
+struct subject {
+  std::optional<std::string> outcome;
+  std::optional<task<>> body;
+};
+
+std::string outcome_of(const std::exception_ptr& e) {
+  try {
+    std::rethrow_exception(e);
+  } catch (const timeout_error&) {
+    return "timeout";
+  } catch (const cosqlite::cancelled_error&) {
+    return "cancelled";
+  } catch (const cosqlite::closed_error&) {
+    return "closed";
+  } catch (const std::exception& other) {
+    return other.what();
+  }
+}
+
+/// Starts a task at once and lets it be destroyed half-way, as an abandoned request is.
+class abandonable {
+ public:
+  struct promise_type {
+    abandonable get_return_object() { return abandonable(std::coroutine_handle<promise_type>::from_promise(*this)); }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_always final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+  abandonable(abandonable&& other) noexcept : handle_(std::exchange(other.handle_, {})) {}
+  abandonable& operator=(abandonable&&) = delete;
+  ~abandonable() { destroy(); }
+  void destroy() {
+    if (handle_) std::exchange(handle_, {}).destroy();
+  }
+
+ private:
+  explicit abandonable(std::coroutine_handle<promise_type> h) : handle_(h) {}
+  std::coroutine_handle<promise_type> handle_;
+};
+
+abandonable start(task<> body, std::optional<std::string>& outcome) {
+  std::exception_ptr failure;
+  try {
+    co_await std::move(body);
+    outcome = "finished";
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) outcome = outcome_of(failure);
+}
+
+/// Lets the loop turn until \p done says so.
+template <class F>
+task<> until(F done) {
+  while (!done()) co_await cosqlite::sleep_for(std::chrono::milliseconds(1));
+}
+
+task<> end_by(way how, std::optional<connection>& db, abandonable& subject, std::stop_source& stop) {
+  switch (how) {
+    case way::destroy: subject.destroy(); break;
+    case way::stop: stop.request_stop(); break;
+    case way::timeout: break;
+    case way::close: co_await db->close(); break;
+    case way::drop: db.reset(); break;
+  }
+  co_return;
+}
+
+constexpr std::chrono::nanoseconds no_time{0};
+
+}  // namespace
+
+TEST_CASE("a call of every kind that is queued ends in every way without having run") {
+  for (const kind& k : kinds) {
+    for (const way how : ways) {
+      if (how == way::close) continue;  // close lets what is queued finish: see below
+      INFO(k.name << " queued, ended by " << way_names[static_cast<int>(how)]);
+      const temp_database file;
+      on_loop([&]() -> task<> {
+        std::optional<connection> db(co_await open_with_table(file.path()));
+        std::stop_source blocker_stop;
+        std::optional<std::string> blocker_outcome;
+        std::optional<std::string> outcome;
+        std::stop_source stop;
+        abandonable blocker = start(endless_query(db->with(blocker_stop.get_token())), blocker_outcome);
+        const auto limit = how == way::timeout ? std::chrono::nanoseconds(std::chrono::milliseconds(5)) : no_time;
+        abandonable subject = start(k.quick(db->with(stop.get_token(), limit)), outcome);
+        co_await end_by(how, db, subject, stop);
+        // The blocker still holds the worker: the queued call ends all the same.
+        if (how != way::destroy) co_await until([&] { return outcome.has_value(); });
+        if (how == way::stop) CHECK(outcome == "cancelled");
+        if (how == way::timeout) CHECK(outcome == "timeout");
+        if (how == way::drop) CHECK(outcome == "closed");
+        if (how != way::drop) CHECK_FALSE(blocker_outcome.has_value());
+        blocker_stop.request_stop();
+        co_await until([&] { return blocker_outcome.has_value(); });
+        if (db) CHECK(co_await db->query_one<int>("SELECT count(*) FROM t") == 0);
+      });
+    }
+  }
+}
+
+TEST_CASE("a call of every kind that runs ends in every way, and the next one is not harmed") {
+  for (const kind& k : kinds) {
+    for (const way how : ways) {
+      if (how == way::close) continue;  // close waits for what runs
+      INFO(k.name << " running, ended by " << way_names[static_cast<int>(how)]);
+      const temp_database file;
+      on_loop([&]() -> task<> {
+        std::optional<connection> db(co_await open_with_table(file.path()));
+        std::optional<std::string> outcome;
+        std::stop_source stop;
+        const auto limit = how == way::timeout ? std::chrono::nanoseconds(std::chrono::milliseconds(10)) : no_time;
+        abandonable subject = start(k.endless(db->with(stop.get_token(), limit)), outcome);
+        if (how != way::timeout) co_await cosqlite::sleep_for(std::chrono::milliseconds(5));
+        co_await end_by(how, db, subject, stop);
+        if (how != way::destroy) {
+          co_await until([&] { return outcome.has_value(); });
+          CHECK(outcome != "finished");
+        }
+        if (!db) co_return;
+        // It did not take the connection along, nothing of it stayed, and no transaction is open.
+        CHECK(co_await db->query_one<int>("SELECT 1") == 1);
+        const int left = co_await db->query_one<int>("SELECT count(*) FROM t");
+        CHECK(left <= (std::string_view(k.name) == "execute_script" ? 1 : 0));
+        transaction tx = co_await db->begin();
+        co_await tx.rollback();
+      });
+    }
+  }
+}
+
+TEST_CASE("close lets calls of every kind finish that were queued before it") {
+  for (const kind& k : kinds) {
+    INFO(k.name);
+    const temp_database file;
+    on_loop([&]() -> task<> {
+      connection db = co_await open_with_table(file.path());
+      std::optional<std::string> outcome;
+      abandonable subject = start(k.quick(db.with(std::stop_token())), outcome);
+      co_await db.close();
+      co_await until([&] { return outcome.has_value(); });
+      // What needs a second call after close finds the connection closed.
+      const bool one_call = std::string_view(k.name) != "transaction" && std::string_view(k.name) != "statement" &&
+                            std::string_view(k.name) != "stream";
+      if (one_call) CHECK(outcome == "finished");
+    });
+  }
+}
+
+TEST_CASE("a call that is done but not delivered is reported as done, whatever asks it to stop") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    std::optional<std::string> outcome;
+    std::stop_source stop;
+    abandonable subject = start(quick_execute(db.with(stop.get_token())), outcome);
+    // The loop stands still until the row can be seen from outside: the call is done, its outcome waits.
+    const raw_database other(file.path());
+    while (other.number("SELECT count(*) FROM t") == 0) std::this_thread::yield();
+    stop.request_stop();
+    co_await until([&] { return outcome.has_value(); });
+    CHECK(outcome == "finished");
+    co_return;
+  });
+}
+
+TEST_CASE("a COMMIT that has happened stays, although its coroutine is destroyed before it hears of it") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    {
+      std::optional<std::string> outcome;
+      abandonable subject = start(quick_transaction(db.with(std::stop_token())), outcome);
+      const raw_database other(file.path());
+      // BEGIN and INSERT need the loop; COMMIT is seen from outside at the latest when it has been delivered.
+      while (other.number("SELECT count(*) FROM t") == 0) co_await cosqlite::sleep_for(std::chrono::microseconds(50));
+      subject.destroy();
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
+  });
+}
+
+TEST_CASE("a deadline says where the time went") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const auto soon = std::chrono::milliseconds(20);
+    const auto running = co_await failure_of<timeout_error>(db.with(soon).query(endless_read));
+    CHECK(running.spent_in() == timeout_error::stage::run);
+    const raw_database other(file.path());
+    other.execute("BEGIN IMMEDIATE");
+    const auto locked = co_await failure_of<timeout_error>(db.with(soon).execute("INSERT INTO t(v) VALUES ('x')"));
+    CHECK(locked.spent_in() == timeout_error::stage::lock);
+    other.execute("ROLLBACK");
+    std::stop_source stop;
+    std::optional<std::string> outcome;
+    abandonable blocker = start(endless_query(db.with(stop.get_token())), outcome);
+    const auto queued = co_await failure_of<timeout_error>(db.with(soon).query("SELECT 1"));
+    CHECK(queued.spent_in() == timeout_error::stage::queue);
+    stop.request_stop();
+    co_await until([&] { return outcome.has_value(); });
+  });
+}
+
+TEST_CASE("a lock that another process holds does not keep a call whose stop was requested") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const raw_database other(file.path());
+    other.execute("BEGIN IMMEDIATE");
+    for (auto* work : {&quick_execute, &quick_transaction, &quick_many}) {
+      std::stop_source stop;
+      std::optional<std::string> outcome;
+      abandonable subject = start(work(db.with(stop.get_token())), outcome);
+      co_await cosqlite::sleep_for(std::chrono::milliseconds(5));
+      stop.request_stop();
+      co_await until([&] { return outcome.has_value(); });
+      CHECK(outcome == "cancelled");
+    }
+    other.execute("ROLLBACK");
+    co_await db.execute("INSERT INTO t(v) VALUES ('x')");
+  });
+}
+
+TEST_CASE("a token that was stopped before the call refuses it") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    std::stop_source stop;
+    stop.request_stop();
+    co_await failure_of<cosqlite::cancelled_error>(db.with(stop.get_token()).execute("INSERT INTO t(v) VALUES ('x')"));
+    co_await failure_of<cosqlite::cancelled_error>(db.with(stop.get_token()).begin());
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);
+  });
+}
+
+TEST_CASE("transactions, savepoints and statements obey deadlines and stop tokens") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const auto soon = std::chrono::milliseconds(15);
+    {
+      transaction tx = co_await db.begin();
+      co_await failure_of<timeout_error>(tx.with(soon).query(endless_read));
+      std::stop_source stop;
+      stop.request_stop();
+      co_await failure_of<cosqlite::cancelled_error>(tx.with(stop.get_token()).query("SELECT 1"));
+      // A read that was stopped leaves the transaction as it is.
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      co_await tx.commit();
+    }
+    cosqlite::statement s = co_await db.prepare(endless_read);
+    co_await failure_of<timeout_error>(s.with(soon).query());
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
+  });
+}
+
+namespace {
+
+task<> read_one(limited_connection db, int i, int& finished, int& cancelled) {
+  bool stopped = false;
+  try {
+    if (co_await db.query_one<int>("SELECT ?", i) != i) throw std::logic_error("somebody else's answer");
+  } catch (const cosqlite::cancelled_error&) {
+    stopped = true;
+  }
+  ++(stopped ? cancelled : finished);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int many_cancels = 5'000;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr int many_cancels = 5'000;
+#else
+constexpr int many_cancels = 100'000;
+#endif
+#else
+constexpr int many_cancels = 100'000;
+#endif
+
+}  // namespace
+
+TEST_CASE("random cancels from two threads never stop the wrong call") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    std::mt19937 random(7);
+    int finished = 0;
+    int cancelled = 0;
+    for (int i = 0; i < many_cancels; i += 2) {
+      std::stop_source stop;
+      std::optional<std::jthread> elsewhere;
+      std::vector<task<>> pair;
+      pair.push_back(read_one(db.with(stop.get_token()), i, finished, cancelled));
+      pair.push_back(read_one(db.with(std::stop_token()), i + 1, finished, cancelled));
+      if (i % 64 == 0) {
+        elsewhere.emplace([&stop] { stop.request_stop(); });
+      } else if (random() % 4 == 0) {
+        stop.request_stop();
+      }
+      const auto stopping = [](std::stop_source s, unsigned turns) -> task<> {
+        for (unsigned n = 0; n < turns; ++n) co_await cosqlite::sleep_for(no_time);
+        s.request_stop();
+      };
+      pair.push_back(stopping(stop, random() % 2));
+      const int before = cancelled;
+      co_await cosqlite::when_all(std::move(pair));
+      // Only the one whose stop was requested may have been.
+      if (cancelled > before + 1) throw std::logic_error("the wrong call was stopped");
+    }
+    CHECK(finished + cancelled == many_cancels);
+    CHECK(finished >= many_cancels / 2);
+    CHECK(co_await db.query_one<int>("SELECT 1") == 1);
+  });
+}

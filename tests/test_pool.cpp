@@ -1,0 +1,351 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+
+#include <cosqlite/cosqlite.hpp>
+
+#include <chrono>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace {
+
+using cosqlite::leased_connection;
+using cosqlite::pool;
+using cosqlite::task;
+using cosqlite::transaction;
+using support::failure_of;
+using support::on_loop;
+using support::temp_database;
+
+constexpr const char* endless = "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
+
+task<pool> open_with_table(std::string path, cosqlite::pool_options options = {}) {
+  pool db = co_await pool::open(std::move(path), options);
+  co_await db.execute_script("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v)");
+  co_return db;
+}
+
+task<> insert(pool& db, int i) {
+  [[maybe_unused]] const bool local = true;
+  co_await db.execute("INSERT INTO t(v) VALUES (?)", i);
+  CHECK(co_await db.query_one<int>("SELECT count(*) FROM t WHERE v = ?", i) == 1);
+}
+
+}  // namespace
+
+TEST_CASE("reads go to readers, opened as they are needed, and see every write that was answered") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    CHECK(db.stats().readers == 0);
+    std::vector<task<>> all;
+    for (int i = 0; i < 200; ++i) all.push_back(insert(db, i));
+    co_await cosqlite::when_all(std::move(all));
+    const cosqlite::pool_stats s = db.stats();
+    CHECK(s.readers >= 1);
+    CHECK(s.readers <= 4);
+    CHECK(s.reads >= 200);
+    CHECK(s.writes >= 200);
+    CHECK(s.cache_hits > 0);
+    CHECK(s.wait.count() >= 0);
+    CHECK(s.run.count() > 0);
+    CHECK(s.waiting == 0);
+    CHECK(s.in_use == 0);
+    co_await db.close();
+    CHECK_FALSE(db.is_open());
+  });
+}
+
+TEST_CASE("a write through a reader names the right call") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    const auto e = co_await failure_of<cosqlite::readonly_error>(db.query("INSERT INTO t(v) VALUES (1) RETURNING id"));
+    CHECK(support::contains(e.what(), "execute()"));
+    transaction tx = co_await db.begin();
+    CHECK(co_await tx.query_one<int>("INSERT INTO t(v) VALUES (1) RETURNING id") == 1);
+    co_await tx.commit();
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
+  });
+}
+
+TEST_CASE("a leased reader is its holder's alone, and comes back clean") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options one;
+    one.readers = 1;
+    pool db = co_await open_with_table(file.path(), one);
+    co_await db.execute("INSERT INTO t(v) VALUES (1)");
+    std::optional<int> seen;
+    const auto read = [](pool& p, std::optional<int>& n) -> task<> { n = co_await p.query_one<int>("SELECT count(*) FROM t"); };
+    {
+      leased_connection lease = co_await db.acquire_reader();
+      CHECK(db.stats().leased == 1);
+      transaction tx = co_await lease.begin(cosqlite::tx_mode::deferred);
+      CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 1);
+      cosqlite::spawn(read(db, seen));
+      co_await db.execute("INSERT INTO t(v) VALUES (2)");
+      // Its transaction keeps the old snapshot; the other read waits for a reader.
+      CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 1);
+      CHECK_FALSE(seen.has_value());
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2);
+    CHECK(seen == 2);
+    CHECK(db.stats().leased == 0);
+  });
+}
+
+TEST_CASE("the leased writer makes other writes wait, and what it left open is rolled back") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    bool written = false;
+    const auto write = [](pool& p, bool& done) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await p.execute("INSERT INTO t(v) VALUES ('other')");
+      done = true;
+    };
+    {
+      leased_connection lease = co_await db.acquire_writer();
+      co_await lease.execute("BEGIN IMMEDIATE");
+      co_await lease.execute("INSERT INTO t(v) VALUES ('left open')");
+      cosqlite::spawn(write(db, written));
+      CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 1);
+      CHECK_FALSE(written);
+    }
+    CHECK(co_await db.with(std::chrono::seconds(10)).query_one<int>("SELECT 1") == 1);
+    transaction after = co_await db.begin();
+    CHECK(co_await after.query<std::string>("SELECT v FROM t") == std::vector<std::string>{"other"});
+    co_await after.commit();
+    CHECK(written);
+  });
+}
+
+TEST_CASE("a lease that was given back refuses calls") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    leased_connection lease = co_await db.acquire_reader();
+    lease.release();
+    co_await failure_of<cosqlite::closed_error>(lease.query("SELECT 1"));
+    lease.release();
+    CHECK(co_await db.query_one<int>("SELECT 1") == 1);
+  });
+}
+
+namespace {
+
+task<> acquire_and_hold(pool& db, std::stop_token stop, int& got, int& gave_up) {
+  bool stopped = false;
+  try {
+    leased_connection lease = co_await db.with(std::move(stop)).acquire_reader();
+    ++got;
+    static_cast<void>(co_await lease.query_one<int>("SELECT 1"));
+  } catch (const cosqlite::cancelled_error&) {
+    stopped = true;
+  }
+  if (stopped) ++gave_up;
+}
+
+}  // namespace
+
+TEST_CASE("a waiter that is cancelled, at whatever moment, never loses the slot") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options two;
+    two.readers = 2;
+    pool db = co_await open_with_table(file.path(), two);
+    int got = 0;
+    int gave_up = 0;
+    for (int round = 0; round < 200; ++round) {
+      std::stop_source stop;
+      std::vector<task<>> all;
+      for (int i = 0; i < 8; ++i) {
+        all.push_back(acquire_and_hold(db, i % 2 == 0 ? stop.get_token() : std::stop_token(), got, gave_up));
+      }
+      const auto stopping = [](std::stop_source s, int turns) -> task<> {
+        for (int n = 0; n < turns; ++n) co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
+        s.request_stop();
+      };
+      all.push_back(stopping(stop, round % 7));
+      co_await cosqlite::when_all(std::move(all));
+    }
+    CHECK(got + gave_up == 200 * 8);
+    CHECK(got >= 200 * 4);
+    CHECK(db.stats().leased == 0);
+    leased_connection one = co_await db.acquire_reader();
+    leased_connection another = co_await db.acquire_reader();
+    CHECK(co_await one.query_one<int>("SELECT 1") == 1);
+    CHECK(co_await another.query_one<int>("SELECT 2") == 2);
+  });
+}
+
+TEST_CASE("waiting for a connection is under the deadline") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options one;
+    one.readers = 1;
+    pool db = co_await open_with_table(file.path(), one);
+    leased_connection reader = co_await db.acquire_reader();
+    leased_connection writer = co_await db.acquire_writer();
+    const auto soon = std::chrono::milliseconds(15);
+    for (int i = 0; i < 2; ++i) {
+      const auto e = co_await failure_of<cosqlite::timeout_error>(db.with(soon).query("SELECT 1"));
+      CHECK(e.spent_in() == cosqlite::timeout_error::stage::queue);
+      co_await failure_of<cosqlite::timeout_error>(db.with(soon).execute("INSERT INTO t(v) VALUES (1)"));
+      co_await failure_of<cosqlite::timeout_error>(db.with(soon).begin());
+    }
+  });
+}
+
+TEST_CASE("a pool in memory has one connection that does everything") {
+  on_loop([]() -> task<> {
+    pool db = co_await open_with_table(":memory:");
+    std::vector<task<>> all;
+    for (int i = 0; i < 50; ++i) all.push_back(insert(db, i));
+    co_await cosqlite::when_all(std::move(all));
+    CHECK(db.stats().readers == 0);
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 50);
+    transaction tx = co_await db.begin();
+    co_await tx.execute("DELETE FROM t");
+    co_await tx.rollback();
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 50);
+  });
+}
+
+TEST_CASE("a stream keeps a reader to itself: others see fresh data meanwhile") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options two;
+    two.readers = 2;
+    pool db = co_await open_with_table(file.path(), two);
+    co_await db.execute("INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) "
+                        "SELECT i FROM c");
+    auto rows = db.stream<int>("SELECT v FROM t");
+    auto first = co_await rows.next();
+    CHECK(first == 1);
+    for (int i = 0; i < 20; ++i) {
+      co_await db.execute("INSERT INTO t(v) VALUES (-1)");
+      CHECK(co_await db.query_one<int>("SELECT count(*) FROM t WHERE v = -1") == i + 1);
+    }
+    int n = 1;
+    while (auto v = co_await rows.next()) ++n;
+    CHECK(n == 5000);
+  });
+}
+
+TEST_CASE("a read transaction older than max_read_age is ended") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options o;
+    o.readers = 2;
+    o.max_read_age = std::chrono::milliseconds(30);
+    pool db = co_await open_with_table(file.path(), o);
+    co_await db.execute("INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 90000) "
+                        "SELECT i FROM c");
+    auto rows = db.stream<int>("SELECT v FROM t");
+    auto first = co_await rows.next();
+    CHECK(first == 1);
+    leased_connection lease = co_await db.acquire_reader();
+    transaction tx = co_await lease.begin(cosqlite::tx_mode::deferred);
+    CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 90000);
+    co_await cosqlite::sleep_for(std::chrono::milliseconds(120));
+    bool ended = false;
+    try {
+      while (auto v = co_await rows.next()) static_cast<void>(v);
+    } catch (const cosqlite::transaction_error&) {
+      ended = true;
+    }
+    CHECK(ended);
+    co_await failure_of<cosqlite::transaction_error>(tx.query_one<int>("SELECT count(*) FROM t"));
+    co_await tx.rollback();
+    CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 90000);
+  });
+}
+
+TEST_CASE("the writer keeps the write-ahead log short, between transactions") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options o;
+    o.checkpoint_pages = 50;
+    o.connection.synchronous = cosqlite::sync::off;
+    pool db = co_await open_with_table(file.path(), o);
+    for (int i = 0; i < 1500; ++i) co_await db.execute("INSERT INTO t(v) VALUES (zeroblob(4000))");
+    const cosqlite::pool_stats s = db.stats();
+    CHECK(s.checkpoints > 0);
+    CHECK(s.wal_pages <= 400);
+    CHECK(std::filesystem::file_size(file.path() + "-wal") < 400 * 4200);
+  });
+}
+
+TEST_CASE("a pool whose file cannot be opened says so at once") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    co_await failure_of<cosqlite::io_error>(pool::open(file.path() + "/missing/folder.db"));
+    file.write("this is no database at all, but long enough to be looked at as one ...............................");
+    co_await failure_of<cosqlite::corrupt_error>(pool::open(file.path()));
+  });
+}
+
+TEST_CASE("close lets queued calls finish, refuses later ones, ends leases, and may be called twice") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    leased_connection lease = co_await db.acquire_reader();
+    leased_connection writer = co_await db.acquire_writer();
+    std::vector<task<>> all;
+    const auto write = [](pool& p) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await p.execute("INSERT INTO t(v) VALUES (1)");
+    };
+    const auto closing = [](pool& p) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await p.close();
+    };
+    for (int i = 0; i < 10; ++i) all.push_back(write(db));
+    all.push_back(closing(db));
+    all.push_back(closing(db));
+    co_await cosqlite::when_all(std::move(all));
+    co_await db.close();
+    co_await failure_of<cosqlite::closed_error>(db.query("SELECT 1"));
+    co_await failure_of<cosqlite::closed_error>(db.execute("SELECT 1"));
+    co_await failure_of<cosqlite::closed_error>(lease.query("SELECT 1"));
+    co_await failure_of<cosqlite::closed_error>(writer.execute("SELECT 1"));
+  });
+  const support::raw_database after(file.path());
+  CHECK(after.number("SELECT count(*) FROM t") == 10);
+}
+
+TEST_CASE("a pool that is dropped open stops what runs and closes in the background") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    std::optional<pool> db(co_await open_with_table(file.path()));
+    bool closed = false;
+    const auto read = [](pool& p, bool& refused) -> task<> {
+      try {
+        static_cast<void>(co_await p.query(endless));
+      } catch (const cosqlite::closed_error&) {
+        refused = true;
+      }
+    };
+    cosqlite::spawn(read(*db, closed));
+    leased_connection lease = co_await db->acquire_writer();
+    db.reset();
+    while (!closed) co_await cosqlite::sleep_for(std::chrono::milliseconds(1));
+    co_await failure_of<cosqlite::closed_error>(lease.execute("SELECT 1"));
+  });
+}
+
+TEST_CASE("a moved pool goes on, an unopened one refuses") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool first = co_await open_with_table(file.path());
+    pool second = std::move(first);
+    CHECK(co_await second.query_one<int>("SELECT 1") == 1);
+    co_await failure_of<cosqlite::closed_error>(first.query("SELECT 1"));
+    CHECK_FALSE(first.is_open());
+  });
+}

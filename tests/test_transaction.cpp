@@ -1,0 +1,443 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+
+#include <cosqlite/cosqlite.hpp>
+
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+using cosqlite::connection;
+using cosqlite::task;
+using cosqlite::transaction;
+using cosqlite::transaction_error;
+using support::failure_of;
+using support::on_loop;
+using support::raw_database;
+using support::temp_database;
+
+using names = std::vector<std::string>;
+
+task<connection> open_with_table(std::string path) {
+  connection db = co_await cosqlite::open(std::move(path));
+  co_await db.execute_script("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v TEXT UNIQUE)");
+  co_return db;
+}
+
+task<std::int64_t> count(connection& db) {
+  const auto n = co_await db.query_one<std::int64_t>("SELECT count(*) FROM t");
+  co_return n;
+}
+
+task<> increment(connection& db) {
+  transaction tx = co_await db.begin();
+  const auto n = co_await tx.query_one<int>("SELECT v FROM counter");
+  co_await cosqlite::sleep_for(std::chrono::microseconds(100));
+  co_await tx.execute("UPDATE counter SET v = ?", n + 1);
+  co_await tx.commit();
+}
+
+}  // namespace
+
+TEST_CASE("twenty transactions at once on one connection all succeed, and a bystander's write stays out of them") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    co_await db.execute_script("CREATE TABLE counter(v INTEGER); INSERT INTO counter VALUES (0)");
+    std::vector<task<>> all;
+    for (int i = 0; i < 20; ++i) all.push_back(increment(db));
+    const auto bystander = [](connection& c) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await c.execute("INSERT INTO t(v) VALUES ('bystander')");
+    };
+    all.push_back(bystander(db));
+    co_await cosqlite::when_all(std::move(all));
+    CHECK(co_await db.query_one<int>("SELECT v FROM counter") == 20);
+    CHECK(co_await count(db) == 1);
+  });
+}
+
+TEST_CASE("calls through the connection wait in order until the transaction ends") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    names order;
+    const auto call = [](connection& c, names& log, std::string name) -> task<> {
+      co_await c.execute("INSERT INTO t(v) VALUES (?)", name);
+      log.push_back(name);
+    };
+    const auto in_transaction = [](transaction& t, connection& c, names& log) -> task<> {
+      co_await t.execute("INSERT INTO t(v) VALUES ('tx')");
+      log.emplace_back("tx");
+      CHECK(co_await t.query_one<int>("SELECT count(*) FROM t") == 1);
+      co_await t.commit();
+      log.emplace_back("commit");
+      static_cast<void>(c);
+    };
+    std::vector<task<>> all;
+    all.push_back(call(db, order, "a"));
+    all.push_back(call(db, order, "b"));
+    all.push_back(in_transaction(tx, db, order));
+    co_await cosqlite::when_all(std::move(all));
+    CHECK(order == names{"tx", "commit", "a", "b"});
+  });
+}
+
+TEST_CASE("a dropped transaction rolls back before the next call") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    {
+      transaction tx = co_await db.begin();
+      co_await tx.execute("INSERT INTO t(v) VALUES ('gone')");
+    }
+    CHECK(co_await count(db) == 0);
+    std::optional<transaction> tx(co_await db.begin());
+    co_await tx->execute("INSERT INTO t(v) VALUES ('gone')");
+    const auto counting = [](connection& c) -> task<std::int64_t> { co_return co_await count(c); };
+    const auto dropping = [](std::optional<transaction>& t) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      t.reset();
+      co_return;
+    };
+    auto [n, ignored] = co_await cosqlite::when_all(counting(db), dropping(tx));
+    static_cast<void>(ignored);
+    CHECK(n == 0);
+  });
+}
+
+TEST_CASE("a transaction that has ended refuses every call, and rolling it back is no error") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    CHECK(tx.is_open());
+    co_await tx.execute("INSERT INTO t(v) VALUES ('kept')");
+    co_await tx.commit();
+    CHECK_FALSE(tx.is_open());
+    co_await failure_of<transaction_error>(tx.execute("INSERT INTO t(v) VALUES ('late')"));
+    co_await failure_of<transaction_error>(tx.commit());
+    CHECK(co_await count(db) == 1);
+    transaction second = co_await db.begin();
+    co_await second.execute("DELETE FROM t");
+    co_await second.rollback();
+    CHECK(co_await count(db) == 1);
+  });
+}
+
+TEST_CASE("begin takes the write lock at once, unless it is told to wait with it") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::open_options o;
+    o.busy_timeout = std::chrono::milliseconds(20);
+    connection db = co_await cosqlite::open(file.path(), o);
+    co_await db.execute_script("CREATE TABLE t(v)");
+    const raw_database other(file.path());
+    other.execute("BEGIN IMMEDIATE");
+    const auto e = co_await failure_of<cosqlite::busy_error>(db.begin());
+    CHECK(e.retryable() == cosqlite::retry::statement);
+    {
+      transaction deferred = co_await db.begin(cosqlite::tx_mode::deferred);
+      CHECK(co_await deferred.query_one<int>("SELECT count(*) FROM t") == 0);
+      other.execute("INSERT INTO t VALUES (1); COMMIT");
+      const auto stale = co_await failure_of<cosqlite::busy_error>(deferred.execute("INSERT INTO t VALUES (2)"));
+      CHECK(stale.name() == "SQLITE_BUSY_SNAPSHOT");
+      CHECK(stale.retryable() == cosqlite::retry::transaction);
+    }
+    transaction exclusive = co_await db.begin(cosqlite::tx_mode::exclusive);
+    co_await exclusive.commit();
+  });
+}
+
+namespace {
+
+struct ending {
+  const char* what;
+  const char* prepare;
+  const char* statement;
+};
+
+// Each makes SQLite end the transaction behind its owner's back.
+constexpr ending endings[] = {
+    {"disk full", "CREATE TABLE big(b); PRAGMA max_page_count = 6",
+     "INSERT INTO big WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 100) SELECT zeroblob(3000) FROM c"},
+    {"ON CONFLICT ROLLBACK", "INSERT INTO t(v) VALUES ('taken')", "INSERT OR ROLLBACK INTO t(v) VALUES ('taken')"},
+    {"RAISE(ROLLBACK)", "CREATE TRIGGER r BEFORE INSERT ON t WHEN new.v = 'raise' BEGIN SELECT raise(ROLLBACK, 'no'); END",
+     "INSERT INTO t(v) VALUES ('raise')"},
+    {"a typed COMMIT", "SELECT 1", "COMMIT"},
+    {"a typed ROLLBACK", "SELECT 1", "ROLLBACK"},
+};
+
+}  // namespace
+
+TEST_CASE("when SQLite has ended the transaction nothing more runs in it, and nothing slips into autocommit") {
+  for (const ending& by : endings) {
+    const temp_database file;
+    INFO(by.what);
+    on_loop([&]() -> task<> {
+      connection db = co_await open_with_table(file.path());
+      co_await db.execute_script(by.prepare);
+      {
+        transaction tx = co_await db.begin();
+        co_await tx.execute("INSERT INTO t(v) VALUES ('in the transaction')");
+        try {
+          co_await tx.execute(by.statement);
+        } catch (const cosqlite::error&) {
+        }
+        const auto e = co_await failure_of<transaction_error>(tx.execute("INSERT INTO t(v) VALUES ('slipped')"));
+        CHECK(support::contains(e.what(), "roll back"));
+        co_await failure_of<transaction_error>(tx.query_one<int>("SELECT 1"));
+        co_await failure_of<transaction_error>(tx.execute_script("INSERT INTO t(v) VALUES ('slipped')"));
+        co_await failure_of<transaction_error>(tx.commit());
+        co_await tx.rollback();
+      }
+      CHECK(co_await db.query_one<int>("SELECT count(*) FROM t WHERE v = 'slipped'") == 0);
+      co_await db.execute("INSERT INTO t(v) VALUES ('after')");
+    });
+  }
+}
+
+TEST_CASE("a write that is stopped ends its transaction") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    co_await tx.execute("INSERT INTO t(v) VALUES ('before')");
+    co_await failure_of<cosqlite::timeout_error>(tx.with(std::chrono::milliseconds(20)).execute(
+        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c) SELECT i FROM c"));
+    co_await failure_of<transaction_error>(tx.execute("INSERT INTO t(v) VALUES ('slipped')"));
+    co_await tx.rollback();
+    CHECK(co_await count(db) == 0);
+  });
+}
+
+TEST_CASE("a COMMIT that meets a lock leaves the transaction open, and can be tried again") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::open_options o;
+    o.journal_mode = cosqlite::journal::del;
+    o.busy_timeout = std::chrono::milliseconds(20);
+    connection db = co_await cosqlite::open(file.path(), o);
+    co_await db.execute_script("CREATE TABLE t(v); INSERT INTO t VALUES (1), (2)");
+    const raw_database reader(file.path());
+    transaction tx = co_await db.begin();
+    co_await tx.execute("INSERT INTO t VALUES (3)");
+    reader.execute("BEGIN");
+    CHECK(reader.number("SELECT count(*) FROM t") == 2);
+    co_await failure_of<cosqlite::busy_error>(tx.commit());
+    CHECK(tx.is_open());
+    CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 3);
+    reader.execute("COMMIT");
+    co_await tx.commit();
+    CHECK(reader.number("SELECT count(*) FROM t") == 3);
+  });
+}
+
+TEST_CASE("transact commits what its body did and gives its result") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const auto body = [](transaction& tx) -> task<std::int64_t> {
+      const auto r = co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      co_return r.last_insert_rowid;
+    };
+    CHECK(co_await db.transact(body) == 1);
+    const auto nothing = [](transaction& tx) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await tx.execute("INSERT INTO t(v) VALUES ('y')");
+    };
+    co_await db.transact(nothing, cosqlite::tx_mode::deferred);
+    CHECK(co_await count(db) == 2);
+  });
+}
+
+namespace {
+
+struct application_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace
+
+TEST_CASE("a body that throws is rolled back, and its own exception comes out") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const auto body = [](transaction& tx) -> task<int> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      throw application_error("mine");
+    };
+    std::string message;
+    try {
+      static_cast<void>(co_await db.transact(body));
+    } catch (const application_error& e) {
+      message = e.what();
+    }
+    CHECK(message == "mine");
+    CHECK(co_await count(db) == 0);
+    const auto constraint = [](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('twice')");
+      co_await tx.execute("INSERT INTO t(v) VALUES ('twice')");
+    };
+    co_await failure_of<cosqlite::constraint_error>(db.transact(constraint));
+    CHECK(co_await count(db) == 0);
+  });
+}
+
+TEST_CASE("a body that uses its connection instead of its transaction is told so") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const auto at_once = [](connection& c) {
+      return [&c](transaction&) -> task<> {
+        [[maybe_unused]] const bool local = true;
+        co_await c.execute("INSERT INTO t(v) VALUES ('x')");
+      };
+    };
+    auto body = at_once(db);
+    const auto e = co_await failure_of<cosqlite::misuse_error>(db.transact(body));
+    CHECK(support::contains(e.what(), "through the transaction"));
+    const auto after_a_call = [&db](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      static_cast<void>(co_await count(db));
+    };
+    co_await failure_of<cosqlite::misuse_error>(db.transact(after_a_call));
+    CHECK(co_await count(db) == 0);
+  });
+}
+
+TEST_CASE("what a body spawns may use the connection: it waits for the transaction") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    std::optional<std::int64_t> seen;
+    const auto look = [](connection& c, std::optional<std::int64_t>& n) -> task<> { n = co_await count(c); };
+    const auto body = [&](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      cosqlite::spawn(look(db, seen));
+      co_await tx.execute("INSERT INTO t(v) VALUES ('y')");
+    };
+    co_await db.transact(body);
+    CHECK(co_await count(db) == 2);
+    CHECK(seen == 2);
+  });
+}
+
+TEST_CASE("one deadline covers BEGIN, the body and COMMIT of transact") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const raw_database other(file.path());
+    other.execute("BEGIN IMMEDIATE");
+    const auto quick = [](transaction& tx) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+    };
+    const auto at_begin = co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(30)).transact(quick));
+    CHECK(at_begin.spent_in() == cosqlite::timeout_error::stage::lock);
+    other.execute("ROLLBACK");
+    const auto slow = [](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      co_await cosqlite::sleep_for(std::chrono::milliseconds(60));
+      co_await tx.execute("INSERT INTO t(v) VALUES ('y')");
+    };
+    co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(40)).transact(slow));
+    CHECK(co_await count(db) == 0);
+  });
+}
+
+TEST_CASE("transact runs its body again when the snapshot was stale, if it may") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const raw_database other(file.path());
+    int runs = 0;
+    const auto body = [&](transaction& tx) -> task<int> {
+      const int n = co_await tx.query_one<int>("SELECT count(*) FROM t");
+      if (++runs == 1) other.execute("INSERT INTO t(v) VALUES ('other')");
+      co_await tx.execute("INSERT INTO t(v) VALUES (?)", "mine" + std::to_string(runs));
+      co_return n;
+    };
+    const cosqlite::transact_options again{cosqlite::tx_mode::deferred, 3, std::chrono::milliseconds(1)};
+    CHECK(co_await db.transact(body, again) == 1);
+    CHECK(runs == 2);
+    runs = 0;
+    co_await failure_of<cosqlite::busy_error>(db.transact(body, cosqlite::tx_mode::deferred));
+    CHECK(runs == 1);
+  });
+}
+
+TEST_CASE("a transaction can be moved, and the moved-from one does nothing") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    std::optional<transaction> kept;
+    {
+      transaction tx = co_await db.begin();
+      kept.emplace(std::move(tx));
+    }
+    co_await kept->execute("INSERT INTO t(v) VALUES ('x')");
+    co_await kept->commit();
+    CHECK(co_await count(db) == 1);
+  });
+}
+
+TEST_CASE("a savepoint keeps or undoes its part of the transaction") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    co_await tx.execute("INSERT INTO t(v) VALUES ('kept')");
+    cosqlite::savepoint undone = co_await tx.savepoint();
+    co_await undone.execute("INSERT INTO t(v) VALUES ('undone')");
+    co_await undone.rollback();
+    CHECK_FALSE(undone.is_open());
+    cosqlite::savepoint kept = co_await tx.savepoint();
+    co_await kept.execute("INSERT INTO t(v) VALUES ('released')");
+    co_await kept.release();
+    {
+      cosqlite::savepoint dropped = co_await tx.savepoint();
+      co_await dropped.execute("INSERT INTO t(v) VALUES ('dropped')");
+    }
+    co_await tx.commit();
+    CHECK(co_await db.query<std::string>("SELECT v FROM t ORDER BY id") == names{"kept", "released"});
+  });
+}
+
+TEST_CASE("savepoints nest, and end in reverse order") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    cosqlite::savepoint outer = co_await tx.savepoint();
+    co_await outer.execute("INSERT INTO t(v) VALUES ('outer')");
+    cosqlite::savepoint inner = co_await outer.nested();
+    co_await inner.execute("INSERT INTO t(v) VALUES ('inner')");
+    co_await failure_of<cosqlite::misuse_error>(outer.release());
+    CHECK(outer.is_open());
+    co_await inner.rollback();
+    co_await outer.release();
+    co_await failure_of<transaction_error>(outer.release());
+    co_await tx.commit();
+    CHECK(co_await db.query<std::string>("SELECT v FROM t") == names{"outer"});
+  });
+}
+
+TEST_CASE("a savepoint ends with its transaction") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    cosqlite::savepoint point = co_await tx.savepoint();
+    co_await tx.rollback();
+    co_await failure_of<transaction_error>(point.execute("INSERT INTO t(v) VALUES ('late')"));
+    co_await failure_of<transaction_error>(point.release());
+    CHECK(co_await count(db) == 0);
+  });
+}
