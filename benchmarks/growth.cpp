@@ -3,6 +3,7 @@
 #include <cosqlite/cosqlite.hpp>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -10,35 +11,41 @@ using namespace bench;
 
 namespace {
 
-cosqlite::task<> read_items(cosqlite::connection& db, std::size_t seed, std::size_t reads) {
+template <class Database>
+cosqlite::task<> read_items(Database& db, std::size_t seed, std::size_t reads) {
   sequence ids(seed);
   for (std::size_t i = 0; i < reads; ++i) {
-    co_await db.query_one<std::string>(items::read_one, ids.next(items::count));
+    co_await db.template query_one<std::string>(items::read_one, ids.next(items::count));
   }
 }
 
-cosqlite::task<> in_flight(std::string path, std::size_t readers, std::size_t reads, stopwatch& watch) {
-  cosqlite::connection db = co_await cosqlite::open(path);
-  co_await read_items(db, 7, 1'000);
+template <class Database>
+cosqlite::task<> read_from_many(Database& db, std::size_t readers, std::size_t reads, stopwatch& watch) {
   std::vector<cosqlite::task<>> all;
   for (std::size_t r = 0; r < readers; ++r) all.push_back(read_items(db, r + 1, reads / readers));
   watch.start();
   co_await when_all(std::move(all));
   watch.stop(static_cast<double>(reads / readers * readers));
+}
+
+cosqlite::task<> in_flight(std::string path, std::size_t readers, std::size_t reads, stopwatch& watch) {
+  cosqlite::connection db = co_await cosqlite::open(path);
+  co_await read_items(db, 7, 1'000);
+  co_await read_from_many(db, readers, reads, watch);
   co_await db.close();
 }
 
-cosqlite::task<> connections(std::string path, std::size_t count, std::size_t reads, stopwatch& watch) {
-  std::vector<cosqlite::connection> dbs;
-  for (std::size_t i = 0; i < count; ++i) dbs.push_back(co_await cosqlite::open(path));
-  std::vector<cosqlite::task<>> all;
-  constexpr std::size_t readers = 64;
-  for (std::size_t r = 0; r < readers; ++r) all.push_back(read_items(dbs[r % count], r + 1, reads / readers));
-  watch.start();
-  co_await when_all(std::move(all));
-  watch.stop(static_cast<double>(reads / readers * readers));
-  for (cosqlite::connection& db : dbs) co_await db.close();
+cosqlite::task<> in_pool(std::string path, std::size_t connections, std::size_t reads, stopwatch& watch) {
+  cosqlite::pool_options options;
+  options.readers = connections;
+  cosqlite::pool db = co_await cosqlite::pool::open(path, options);
+  stopwatch warm_up;  // opens the readers
+  co_await read_from_many(db, 64, reads / 10, warm_up);
+  co_await read_from_many(db, 64, reads, watch);
+  co_await db.close();
 }
+
+using sizes = std::initializer_list<std::size_t>;
 
 struct numbered {
   std::int64_t id;
@@ -112,16 +119,16 @@ int main(int argc, char** argv) {
       items::read_all(select, ids, reads);
       w.stop(static_cast<double>(reads));
     };
-    for (const std::size_t readers : {1, 4, 16, 64, 256, 1'024, 10'000}) {
+    for (const std::size_t readers : sizes{1, 4, 16, 64, 256, 1'024, 10'000}) {
       const std::string name = "point reads, calls in flight: " + grouped(readers);
       s.compare({.name = name}, one_by_one,
                 [&](stopwatch& w) { cosqlite::run(in_flight(path, readers, std::max(reads, readers), w)); });
     }
-    for (const std::size_t count : {1, 2, 4, 8, 16, 32}) {
-      const std::string name = "64 point reads at once, connections: " + grouped(count);
-      s.compare({.name = name}, one_by_one, [&](stopwatch& w) { cosqlite::run(connections(path, count, reads, w)); });
+    for (const std::size_t count : sizes{1, 2, 4, 8, 16, 32}) {
+      const std::string name = "64 point reads at once, readers in the pool: " + grouped(count);
+      s.compare({.name = name}, one_by_one, [&](stopwatch& w) { cosqlite::run(in_pool(path, count, reads, w)); });
     }
-    for (const std::size_t rows : {1, 10, 100, 1'000, 10'000, 100'000, 1'000'000, 10'000'000}) {
+    for (const std::size_t rows : sizes{1, 10, 100, 1'000, 10'000, 100'000, 1'000'000, 10'000'000}) {
       if (s.quick() && rows > 1'000'000) break;
       const std::size_t times = std::max<std::size_t>(1, std::min<std::size_t>(s.scaled(20'000), 1'000'000 / rows));
       s.compare(

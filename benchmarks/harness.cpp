@@ -50,12 +50,12 @@ std::string quoted(std::string_view text) {
   return out + '"';
 }
 
-std::string machine_json() {
+std::string machine_json(double load) {
   utsname kernel{};
   uname(&kernel);
   std::ostringstream out;
   out << "{\"processor\": " << quoted(first_match("/proc/cpuinfo", "model name"))
-      << ", \"cores\": " << std::thread::hardware_concurrency()
+      << ", \"cores\": " << std::thread::hardware_concurrency() << ", \"load\": " << load
       << ", \"system\": " << quoted(first_match("/etc/os-release", "PRETTY_NAME"))
       << ", \"kernel\": " << quoted(kernel.release) << ", \"sqlite\": " << quoted(sqlite3_libversion())
       << ", \"libuv\": " << quoted(uv_version_string()) << ", \"compiler\": "
@@ -159,6 +159,7 @@ suite::suite(std::string_view program, int argc, char** argv) : program_(program
   parse(argc, argv);
   scratch_ = directory_ / ("scratch-" + program_ + "-" + std::to_string(getpid()));
   std::filesystem::create_directories(scratch_);
+  getloadavg(&load_, 1);
 }
 
 suite::~suite() {
@@ -268,7 +269,7 @@ void suite::fact(std::string_view name, double value, std::string_view unit, dou
 
 void suite::write_json() const {
   std::ofstream out(json_);
-  out << std::setprecision(6) << "{\n\"program\": " << quoted(program_) << ",\n\"machine\": " << machine_json()
+  out << std::setprecision(6) << "{\n\"program\": " << quoted(program_) << ",\n\"machine\": " << machine_json(load_)
       << ",\n\"turns\": " << turns_ << ",\n\"quick\": " << (quick_ ? "true" : "false") << ",\n\"rows\": [";
   const char* separator = "\n";
   for (const row& r : rows_) {

@@ -77,6 +77,7 @@ class suite {
 
   std::string program_, filter_, json_, side_;
   std::filesystem::path scratch_, directory_;
+  double load_ = 0;  // of the machine, when the program started
   int turns_ = 7;
   bool quick_ = false, busy_ = false;
   int files_ = 0;

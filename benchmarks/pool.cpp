@@ -38,7 +38,7 @@ cosqlite::task<> read_from_many(cosqlite::pool& db, std::size_t readers, std::si
 
 cosqlite::task<> write_meanwhile(cosqlite::pool& db, const bool& done, std::size_t& writes) {
   const std::string message = events::message;
-  for (; !done; ++writes) co_await db.execute(events::insert, writes, message);
+  while (!done) co_await db.execute(events::insert, writes++, message);
 }
 
 cosqlite::task<> ours(std::string path, std::size_t readers, std::size_t reads, stopwatch& watch, writing& seen) {

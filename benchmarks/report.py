@@ -72,11 +72,13 @@ def programs(reports):
     return "\n\n".join(parts)
 
 
-def machine(report):
-    m = report["machine"]
+def machine(reports):
+    m = reports[0]["machine"]
+    loads = sorted(r["machine"]["load"] for r in reports)
     return (
         f"{m['processor']}, {m['cores']} cores, {m['system']}, Linux {m['kernel']}; SQLite {m['sqlite']}, "
-        f"libuv {m['libuv']}, {m['compiler']}, -O2. {report['turns']} turns."
+        f"libuv {m['libuv']}, {m['compiler']}, -O2.\n{reports[0]['turns']} turns. Load average when the programs "
+        f"started: {loads[0]:.1f} to {loads[-1]:.1f}, their own included."
     )
 
 
@@ -101,7 +103,7 @@ def main():
     def replacement(match):
         names = match[1].split()
         if names == ["machine"]:
-            found = next((r for r in reports.values() if "machine" in r), None)
+            found = [r for r in reports.values() if "machine" in r]
             text = found and machine(found)
         elif names == ["peers"]:
             text = "peers" in reports and peer_table(reports["peers"])
