@@ -1,0 +1,183 @@
+#include "engine/hook_set.hpp"
+#include <cosqlite/error.hpp>
+
+#include <string>
+
+namespace cosqlite {
+
+std::string_view to_string(row_operation operation) noexcept {
+  switch (operation) {
+    case row_operation::insert: return "insert";
+    case row_operation::update: return "update";
+    case row_operation::remove: break;
+  }
+  return "remove";
+}
+
+namespace detail {
+
+value value_of(sqlite3_value* v) {
+  switch (sqlite3_value_type(v)) {
+    case SQLITE_INTEGER: return value(std::int64_t{sqlite3_value_int64(v)});
+    case SQLITE_FLOAT: return value(sqlite3_value_double(v));
+    case SQLITE_TEXT: {
+      const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(v));
+      return value(std::string(text, static_cast<std::size_t>(sqlite3_value_bytes(v))));
+    }
+    case SQLITE_BLOB: {
+      const auto* data = static_cast<const std::byte*>(sqlite3_value_blob(v));
+      return value(bytes(data, data + sqlite3_value_bytes(v)));
+    }
+    default: return value();
+  }
+}
+
+std::vector<value> old_row(sqlite3* db) {
+  std::vector<value> row;
+  for (int i = 0; i < sqlite3_preupdate_count(db); ++i) {
+    sqlite3_value* v = nullptr;
+    row.push_back(sqlite3_preupdate_old(db, i, &v) == SQLITE_OK ? value_of(v) : value());
+  }
+  return row;
+}
+
+std::vector<value> new_row(sqlite3* db) {
+  std::vector<value> row;
+  for (int i = 0; i < sqlite3_preupdate_count(db); ++i) {
+    sqlite3_value* v = nullptr;
+    row.push_back(sqlite3_preupdate_new(db, i, &v) == SQLITE_OK ? value_of(v) : value());
+  }
+  return row;
+}
+
+namespace {
+
+/// Adds a callback to the list that \p member names, checks and installs.
+template <class Callback, class Prepare>
+call<subscription> add(const call_site& site, std::shared_ptr<Callback> fn, hook_list<Callback> hook_set::* member,
+                       Prepare prepare, const std::source_location& where) {
+  auto work = [fn = std::move(fn), member, prepare](worker& at, operation& op) mutable {
+    auto& hooks = at.extend<hook_set>();
+    auto h = std::make_shared<hook<Callback>>(std::move(fn));
+    prepare(hooks, *h, op);
+    (hooks.*member).push_back(h);
+    hooks.install();
+    return subscription(ref<executor>(&at), std::move(h));
+  };
+  return make_callable(site, std::move(work), where);
+}
+
+constexpr auto nothing_more = [](hook_set&, auto&, operation&) {};
+
+}  // namespace
+
+call<subscription> add_authorizer(const call_site& site, std::shared_ptr<authorize_callback> fn,
+                                  std::source_location where) {
+  return add(site, std::move(fn), &hook_set::authorizers, nothing_more, where);
+}
+
+call<subscription> add_trace(const call_site& site, std::shared_ptr<trace_callback> fn, trace_options options,
+                             std::source_location where) {
+  const auto prepare = [options](hook_set&, auto& h, operation&) { h.traces = options; };
+  return add(site, std::move(fn), &hook_set::traces, prepare, where);
+}
+
+call<subscription> add_progress(const call_site& site, std::shared_ptr<progress_callback> fn, int steps,
+                                std::source_location where) {
+  if (steps < 1)
+    throw misuse_error("a progress callback needs a number of steps of at least 1", {SQLITE_MISUSE, {}, where});
+  const auto prepare = [steps](hook_set&, auto& h, operation&) { h.steps = steps; };
+  return add(site, std::move(fn), &hook_set::progresses, prepare, where);
+}
+
+call<subscription> add_update_hook(const call_site& site, std::shared_ptr<update_callback> fn,
+                                   std::source_location where) {
+  return add(site, std::move(fn), &hook_set::updates, nothing_more, where);
+}
+
+call<subscription> add_preupdate_hook(const call_site& site, std::shared_ptr<preupdate_callback> fn,
+                                      std::source_location where) {
+  const auto prepare = [](hook_set& hooks, auto&, operation& op) { hooks.check_preupdate(op); };
+  return add(site, std::move(fn), &hook_set::preupdates, prepare, where);
+}
+
+call<subscription> add_commit_hook(const call_site& site, std::shared_ptr<commit_callback> fn,
+                                   std::source_location where) {
+  return add(site, std::move(fn), &hook_set::commits, nothing_more, where);
+}
+
+call<subscription> add_rollback_hook(const call_site& site, std::shared_ptr<rollback_callback> fn,
+                                     std::source_location where) {
+  return add(site, std::move(fn), &hook_set::rollbacks, nothing_more, where);
+}
+
+call<subscription> add_wal_hook(const call_site& site, std::shared_ptr<wal_callback> fn, std::source_location where) {
+  return add(site, std::move(fn), &hook_set::wals, nothing_more, where);
+}
+
+}  // namespace detail
+
+int preupdate::size() const noexcept { return sqlite3_preupdate_count(db_); }
+int preupdate::depth() const noexcept { return sqlite3_preupdate_depth(db_); }
+int preupdate::blob_column() const noexcept {
+  return sqlite3_preupdate_blobwrite ? sqlite3_preupdate_blobwrite(db_) : -1;
+}
+
+value preupdate::old_value(int i) const {
+  sqlite3_value* v = nullptr;
+  if (operation == row_operation::insert)
+    throw misuse_error("a row that is inserted has no old values", {SQLITE_MISUSE});
+  if (const int rc = sqlite3_preupdate_old(db_, i, &v); rc != SQLITE_OK)
+    throw misuse_error("no such column of the row", {rc});
+  return detail::value_of(v);
+}
+
+value preupdate::new_value(int i) const {
+  sqlite3_value* v = nullptr;
+  if (operation == row_operation::remove)
+    throw misuse_error("a row that is deleted has no new values", {SQLITE_MISUSE});
+  if (const int rc = sqlite3_preupdate_new(db_, i, &v); rc != SQLITE_OK)
+    throw misuse_error("no such column of the row", {rc});
+  return detail::value_of(v);
+}
+
+subscription::subscription() noexcept = default;
+subscription::subscription(detail::ref<detail::executor> where, std::shared_ptr<detail::hook_entry> entry) noexcept
+    : where_(std::move(where)), entry_(std::move(entry)) {}
+subscription::subscription(subscription&& other) noexcept = default;
+
+subscription& subscription::operator=(subscription&& other) noexcept {
+  if (this == &other) return *this;
+  remove();
+  where_ = std::move(other.where_);
+  entry_ = std::move(other.entry_);
+  return *this;
+}
+
+subscription::~subscription() { remove(); }
+
+void subscription::detach() noexcept {
+  entry_ = nullptr;
+  where_ = {};
+}
+
+bool subscription::is_active() const noexcept { return entry_ && entry_->active.load(std::memory_order_acquire); }
+
+std::exception_ptr subscription::failure() const { return entry_ ? entry_->failure() : nullptr; }
+
+void subscription::remove() noexcept {
+  if (!entry_) return;
+  entry_->active.store(false, std::memory_order_release);
+  auto work = [entry = std::move(entry_)](detail::worker& at, detail::operation&) {
+    if (auto* hooks = at.extended<detail::hook_set>()) hooks->remove(entry);
+  };
+  using kind = detail::callable_type<decltype(work), void>;
+  detail::call_site site;
+  site.where = where_.get();
+  detail::operation_ref op = detail::make_operation(site, kind::urgent);
+  op->closure = std::make_unique<detail::callable_holder<decltype(work)>>(std::move(work));
+  detail::start_detached(std::move(op));
+  where_ = {};
+}
+
+}  // namespace cosqlite
