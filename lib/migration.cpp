@@ -12,7 +12,7 @@
 #include <system_error>
 #include <utility>
 
-#include <cosqlite/cosqlite.hpp>
+#include <cosqlite/sleep.hpp>
 
 #include "migration_script.hpp"
 #include "sha256.hpp"
@@ -474,22 +474,30 @@ task<> check_copy(connection& copy, std::string when, std::source_location where
   }
 }
 
+task<connection> open_copy(const migration_plan& plan, std::string path, bool foreign_keys) {
+  open_options options;
+  options.journal_mode = journal::memory;
+  options.synchronous = sync::off;
+  options.foreign_keys = foreign_keys;
+  connection copy = co_await open(std::move(path), options);
+  if (plan.prepare_copy) co_await plan.prepare_copy(copy);
+  co_return copy;
+}
+
 task<statuses> try_out(plan_ref plan, connection& db, std::int64_t to, bool whole, std::source_location where) {
   const temporary_folder folder;
   const std::string path = folder.file();
   const auto keys = co_await db.query_one<bool>("PRAGMA foreign_keys");
   auto make_copy = [path](sqlite3* from) { copy_database(from, path); };
   co_await db.run(make_copy);
-  open_options options;
-  options.journal_mode = journal::memory;
-  options.synchronous = sync::off;
-  options.foreign_keys = keys;
-  connection copy = co_await open(path, options);
+  connection copy = co_await open_copy(*plan, path, keys);
   co_await check_copy(copy, "before any step", where);
-  if (plan->prepare_copy) co_await plan->prepare_copy(copy);
   statuses done = co_await migrate(plan, copy, direction::up, to, whole, where);
-  co_await check_copy(copy, "after the steps", where);
   co_await copy.close();
+  // A step may have left settings behind that would blind the checks.
+  connection fresh = co_await open_copy(*plan, path, keys);
+  co_await check_copy(fresh, "after the steps", where);
+  co_await fresh.close();
   co_return done;
 }
 

@@ -122,7 +122,7 @@ class COSQLITE_API migrator {
   void application_id(std::int32_t id);
   /// How long a step waits for other writers, who may be running the same steps: ten minutes at first. Then: `busy_error`.
   void lock_timeout(std::chrono::milliseconds most);
-  /// Run on the copy of a `dry_run` before its steps: to register the functions and collations that the steps use.
+  /// Run on each connection that a `dry_run` opens to its copy: to register the functions and collations that the steps use.
   void prepare_copy(std::function<task<>(connection&)> prepare);
 
   /// Applies all pending steps, in order. Gives those that this call has applied.

@@ -27,13 +27,13 @@ concept bindable_scalar = one_column<T> || adapted_for_binding<T> || text_like<T
 template <class T>
 void bind_row(sink& to, const T& row) {
   if constexpr (bindable_scalar<T>) {
-    bind(to, row);
+    detail::bind(to, row);
   } else if constexpr (is_tuple<T>) {
-    std::apply([&to](const auto&... v) { (bind(to, v), ...); }, row);
+    std::apply([&to](const auto&... v) { (detail::bind(to, v), ...); }, row);
   } else if constexpr (std::ranges::range<const T>) {
-    for (const auto& v : row) bind(to, v);
+    for (const auto& v : row) detail::bind(to, v);
   } else {
-    for_each_member(row, [&to](const auto& v) { bind(to, v); });
+    for_each_member(row, [&to](const auto& v) { detail::bind(to, v); });
   }
 }
 

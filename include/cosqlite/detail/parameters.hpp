@@ -133,17 +133,17 @@ template <class T>
 void bind(sink& to, const T& v) {
   if constexpr (is_named<T>) {
     to.name(v.name());
-    bind(to, v.get());
+    detail::bind(to, v.get());
   } else if constexpr (adapted_for_binding<T>) {
     const transient_scope temporary(to);
-    bind(to, adapter<T>::to_sqlite(v));
+    detail::bind(to, adapter<T>::to_sqlite(v));
   } else if constexpr (is_optional<T>) {
-    if (v) return bind(to, *v);
+    if (v) return detail::bind(to, *v);
     to.null();
   } else if constexpr (std::same_as<T, std::nullptr_t> || std::same_as<T, std::nullopt_t>) {
     to.null();
   } else if constexpr (std::is_enum_v<T> && !std::same_as<T, std::byte>) {
-    bind(to, static_cast<std::underlying_type_t<T>>(v));
+    detail::bind(to, static_cast<std::underlying_type_t<T>>(v));
   } else if constexpr (std::integral<T>) {
     if constexpr (std::unsigned_integral<T> && sizeof(T) >= sizeof(std::int64_t)) {
       if (v > static_cast<T>(INT64_MAX)) throw_unsigned_too_large();
@@ -174,7 +174,7 @@ inline void bind(sink& to, const value& v) {
         if constexpr (std::same_as<std::decay_t<decltype(held)>, std::monostate>) {
           to.null();
         } else {
-          bind(to, held);
+          detail::bind(to, held);
         }
       },
       v.variant());
