@@ -33,8 +33,10 @@ cosqlite::task<> add_slugs(cosqlite::transaction& tx) {
 cosqlite::migrator notes_schema() {
   cosqlite::migrator steps;
   steps.application_id(0x4e6f7465);
-  steps.add(1, "notes", "CREATE TABLE notes(id INTEGER PRIMARY KEY, title TEXT) STRICT; INSERT INTO notes(title) VALUES ('first note');",
-            "DROP TABLE notes;");
+  steps.add(
+      1, "notes",
+      "CREATE TABLE notes(id INTEGER PRIMARY KEY, title TEXT) STRICT; INSERT INTO notes(title) VALUES ('first note');",
+      "DROP TABLE notes;");
   steps.add(2, "slugs", add_slugs);
   // A new NOT NULL needs a new table: made, filled, and put in the old one's place with foreign keys off meanwhile.
   steps.add(3, "title_required", R"(-- cosqlite: foreign_keys off

@@ -65,7 +65,8 @@ struct device {
 
 cosqlite::task<> show() {
   cosqlite::connection db = co_await cosqlite::open(":memory:");
-  co_await db.execute("CREATE TABLE devices(id BLOB PRIMARY KEY, name TEXT NOT NULL, gateway BLOB REFERENCES devices) STRICT, WITHOUT ROWID");
+  co_await db.execute(
+      "CREATE TABLE devices(id BLOB PRIMARY KEY, name TEXT NOT NULL, gateway BLOB REFERENCES devices) STRICT, WITHOUT ROWID");
 
   const uuid gateway = uuid::random();
   std::vector<device> devices;

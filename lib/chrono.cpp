@@ -1,10 +1,9 @@
 #include <cosqlite/chrono.hpp>
+#include <cosqlite/error.hpp>
 
 #include <charconv>
 #include <cmath>
 #include <system_error>
-
-#include <cosqlite/error.hpp>
 
 namespace cosqlite {
 
@@ -19,11 +18,11 @@ using std::chrono::year;
 using std::chrono::year_month_day;
 
 constexpr std::int64_t day_seconds = 86400;
-constexpr double most_julian_days = 5373484.5;        // 10000-01-01
+constexpr double most_julian_days = 5373484.5;                 // 10000-01-01
 constexpr std::int64_t julian_epoch_ms = 210'866'760'000'000;  // 1970-01-01 in milliseconds of the Julian day
 constexpr std::int64_t first_second = -210'866'760'000;        // Julian day 0
 constexpr std::int64_t end_second = 253'402'300'800;           // 10000-01-01
-constexpr std::int64_t year_2000 = 946'684'800;              // 2000-01-01, the day of a time alone
+constexpr std::int64_t year_2000 = 946'684'800;                // 2000-01-01, the day of a time alone
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 bool is_space(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -126,7 +125,8 @@ bool scan_date(scanner& s, std::int64_t& midnight) noexcept {
   int m = 0;
   int d = 0;
   if (!s.number(4, 9999, y) || !s.take('-') || !s.number(2, 12, m) || !s.take('-') || !s.number(2, 31, d)) return false;
-  const year_month_day date(year(before_christ ? -y : y), month(static_cast<unsigned>(m)), day(static_cast<unsigned>(d)));
+  const year_month_day date(year(before_christ ? -y : y), month(static_cast<unsigned>(m)),
+                            day(static_cast<unsigned>(d)));
   if (!date.ok()) return false;
   midnight = sys_days(date).time_since_epoch().count() * day_seconds;
   return true;
@@ -267,8 +267,9 @@ time_text write_instant(const instant& at, int digits) {
 
 time_text write_clock(const instant& since_midnight, int digits) {
   if (since_midnight.seconds < 0 || since_midnight.seconds >= day_seconds) {
-    throw conversion_error("cannot bind a time of day below 00:00 or from 24:00 on; bind a duration, or take whole days off",
-                           {20}, -1, "a time of day", "TEXT");
+    throw conversion_error(
+        "cannot bind a time of day below 00:00 or from 24:00 on; bind a duration, or take whole days off", {20}, -1,
+        "a time of day", "TEXT");
   }
   time_text t;
   put_clock(t, since_midnight.seconds, since_midnight.attoseconds, digits);
@@ -285,8 +286,8 @@ void throw_unwritable_time(std::string_view what) {
 
 detail::time_text adapter<std::chrono::year_month_day>::to_sqlite(const std::chrono::year_month_day& date) {
   if (!date.ok()) {
-    throw conversion_error("cannot bind a year_month_day that is no date (its ok() is false)", {20}, -1, "year_month_day",
-                           "TEXT");
+    throw conversion_error("cannot bind a year_month_day that is no date (its ok() is false)", {20}, -1,
+                           "year_month_day", "TEXT");
   }
   return detail::write_date(std::chrono::sys_days(date).time_since_epoch().count());
 }

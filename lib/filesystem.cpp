@@ -1,8 +1,7 @@
+#include <cosqlite/detail/decode.hpp>
 #include <cosqlite/filesystem.hpp>
 
 #include <string_view>
-
-#include <cosqlite/detail/decode.hpp>
 
 namespace cosqlite {
 

@@ -1,4 +1,7 @@
+#include "migration_script.hpp"
+#include "sha256.hpp"
 #include <cosqlite/migration.hpp>
+#include <cosqlite/sleep.hpp>
 
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -11,11 +14,6 @@
 #include <map>
 #include <system_error>
 #include <utility>
-
-#include <cosqlite/sleep.hpp>
-
-#include "migration_script.hpp"
-#include "sha256.hpp"
 
 namespace cosqlite {
 
@@ -108,9 +106,11 @@ task<history> read_history(Queries& at) {
 
 migration_state judge(const migration_plan& plan, const history_entry& applied) {
   const auto known = plan.steps.find(applied.version);
-  if (known == plan.steps.end()) return applied.version > plan.newest() ? migration_state::newer : migration_state::missing;
+  if (known == plan.steps.end())
+    return applied.version > plan.newest() ? migration_state::newer : migration_state::missing;
   const migration_step& step = known->second;
-  return step.name == applied.name && step.checksum == applied.checksum ? migration_state::applied : migration_state::changed;
+  return step.name == applied.name && step.checksum == applied.checksum ? migration_state::applied
+                                                                        : migration_state::changed;
 }
 
 /// Steps and history side by side, by version.
@@ -136,7 +136,9 @@ statuses compare(const migration_plan& plan, const history& h) {
   return list;
 }
 
-std::string short_checksum(const std::string& sum) { return sum.empty() ? "none, it was C++" : sum.substr(0, 12) + "…"; }
+std::string short_checksum(const std::string& sum) {
+  return sum.empty() ? "none, it was C++" : sum.substr(0, 12) + "…";
+}
 
 std::string what_changed(const migration_plan& plan, const history& h, const migration_status& s) {
   const migration_step& now = plan.steps.at(s.version);
@@ -170,8 +172,8 @@ std::string objection(const migration_plan& plan, const history& h, const migrat
 
 void check_fit(const migration_plan& plan, const history& h, const std::source_location& where) {
   if (plan.application_id != 0 && h.application_id != 0 && h.application_id != plan.application_id) {
-    refuse("this is the database of another application: its application_id is " + hexadecimal(h.application_id) + ", not " +
-               hexadecimal(plan.application_id) + "; is the path right?",
+    refuse("this is the database of another application: its application_id is " + hexadecimal(h.application_id) +
+               ", not " + hexadecimal(plan.application_id) + "; is the path right?",
            0, where);
   }
   for (const migration_status& s : compare(plan, h)) {
@@ -182,13 +184,17 @@ void check_fit(const migration_plan& plan, const history& h, const std::source_l
 void check_target(const migration_plan& plan, const history& h, direction way, std::int64_t to,
                   const std::source_location& where) {
   const std::int64_t now = h.version();
-  if (to != 0 && to != now && !plan.steps.contains(to)) refuse("there is no migration of version " + std::to_string(to), to, where);
+  if (to != 0 && to != now && !plan.steps.contains(to))
+    refuse("there is no migration of version " + std::to_string(to), to, where);
   if (way == direction::up && now > to) {
-    refuse("the database is at version " + std::to_string(now) + ", past " + std::to_string(to) + ": `down` leads back", to, where);
+    refuse("the database is at version " + std::to_string(now) + ", past " + std::to_string(to) + ": `down` leads back",
+           to, where);
   }
   if (way == direction::up) return;
   if (now < to) {
-    refuse("the database is at version " + std::to_string(now) + ", before " + std::to_string(to) + ": `up` leads there", to, where);
+    refuse(
+        "the database is at version " + std::to_string(now) + ", before " + std::to_string(to) + ": `up` leads there",
+        to, where);
   }
   for (const auto& [version, step] : plan.steps) {
     if (version > to && version <= now && !step.down.exists()) {
@@ -213,9 +219,10 @@ int foreign_keys_on(sqlite3* db) {
   return on;
 }
 
-/// Enforcement of foreign keys, off from `begin` until `end` or its destruction, within one transaction. PRAGMA foreign_keys does nothing
-/// inside a transaction, and outside other calls on the connection could run between it and BEGIN or COMMIT; the switch behind it works
-/// at once, and no constraint is pending right after BEGIN or right before COMMIT.
+/// Enforcement of foreign keys, off from `begin` until `end` or its destruction, within one transaction. PRAGMA
+/// foreign_keys does nothing inside a transaction, and outside other calls on the connection could run between it and
+/// BEGIN or COMMIT; the switch behind it works at once, and no constraint is pending right after BEGIN or right before
+/// COMMIT.
 class unenforced_keys {
  public:
   explicit unenforced_keys(call_site site) noexcept : site_(std::move(site)), where_(site_.where) {}
@@ -295,10 +302,12 @@ task<> commit_patiently(transaction& tx, std::chrono::milliseconds most, std::so
 }
 
 /// For the handler of \p e: the same failure, as that of a step.
-[[noreturn]] void rethrow_as_failure(const error& e, const migration_step& step, direction way, const std::source_location& where) {
+[[noreturn]] void rethrow_as_failure(const error& e, const migration_step& step, direction way,
+                                     const std::source_location& where) {
   error::details d(e.code(), e.sql(), where, e.offset());
   d.also = std::current_exception();
-  throw migration_error(title(step.version, step.name) + (way == direction::up ? " failed" : " could not be taken back") +
+  throw migration_error(title(step.version, step.name) +
+                            (way == direction::up ? " failed" : " could not be taken back") +
                             ", nothing of it was kept: " + e.what(),
                         std::move(d), step.version);
 }
@@ -320,15 +329,15 @@ task<> run_way(transaction& tx, const migration_step& step, direction way, std::
   }
 }
 
-task<> write_history(transaction& tx, const migration_plan& plan, const history& h, const migration_step& step, direction way,
-                     std::chrono::microseconds duration) {
+task<> write_history(transaction& tx, const migration_plan& plan, const history& h, const migration_step& step,
+                     direction way, std::chrono::microseconds duration) {
   if (way == direction::down) {
     co_await tx.execute("DELETE FROM main.cosqlite_migrations WHERE version = ?", step.version);
     co_return;
   }
   const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
-  co_await tx.execute("INSERT INTO main.cosqlite_migrations VALUES (?, ?, ?, ?, ?)", step.version, step.name, step.checksum, now,
-                      duration);
+  co_await tx.execute("INSERT INTO main.cosqlite_migrations VALUES (?, ?, ?, ?, ?)", step.version, step.name,
+                      step.checksum, now, duration);
   if (plan.application_id == 0 || h.application_id != 0) co_return;
   const std::string pragma = "PRAGMA main.application_id = " + std::to_string(plan.application_id);
   co_await tx.execute(pragma);
@@ -343,13 +352,15 @@ task<migration_status> run_in(transaction& tx, const migration_plan& plan, const
   if (!h.table_exists) co_await tx.execute(create_table);
   co_await run_way(tx, step, way, where);
   if (!tx.is_open()) {
-    refuse(title(step.version, step.name) + " has ended its transaction itself: leave commit and rollback to the migrator",
-           step.version, where);
+    refuse(
+        title(step.version, step.name) + " has ended its transaction itself: leave commit and rollback to the migrator",
+        step.version, where);
   }
   if (work.foreign_keys_off) {
     const std::vector<orphan> orphans = co_await tx.query<orphan>("PRAGMA foreign_key_check");
     if (!orphans.empty()) {
-      refuse(title(step.version, step.name) + ", run with foreign keys off, leaves them violated, and was undone: " + describe(orphans),
+      refuse(title(step.version, step.name) +
+                 ", run with foreign keys off, leaves them violated, and was undone: " + describe(orphans),
              step.version, where);
     }
   }
@@ -359,15 +370,14 @@ task<migration_status> run_in(transaction& tx, const migration_plan& plan, const
   done.name = step.name;
   done.reversible = step.down.exists();
   done.state = way == direction::up ? migration_state::applied : migration_state::pending;
-  done.duration =
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started);
+  done.duration = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - started);
   co_await write_history(tx, plan, h, step, way, done.duration);
   co_return done;
 }
 
 /// Runs the step that is next under the lock. Nothing: there is none any more.
-task<std::optional<migration_status>> run_next(connection& db, const migration_plan& plan, direction way, std::int64_t to,
-                                               std::source_location where) {
+task<std::optional<migration_status>> run_next(connection& db, const migration_plan& plan, direction way,
+                                               std::int64_t to, std::source_location where) {
   transaction tx = co_await begin_patiently(db, plan.lock_timeout, where);
   std::exception_ptr failure;
   std::optional<migration_status> done;
@@ -395,7 +405,8 @@ task<> adopt(connection& db, const migration_plan& plan, const history& h) {
   co_await db.execute(pragma);
 }
 
-task<statuses> migrate(plan_ref plan, connection& db, direction way, std::int64_t to, bool whole, std::source_location where) {
+task<statuses> migrate(plan_ref plan, connection& db, direction way, std::int64_t to, bool whole,
+                       std::source_location where) {
   statuses done;
   history h = co_await read_history(db);
   check_fit(*plan, h, where);
@@ -415,7 +426,8 @@ task<statuses> read_status(plan_ref plan, connection& db) {
   co_return compare(*plan, h);
 }
 
-// ------------------------------------------------------------------------------------------------------------- dry runs
+// ------------------------------------------------------------------------------------------------------------- dry
+// runs
 
 /// A folder for nobody else's eyes; gone with the object.
 class temporary_folder {
@@ -449,7 +461,8 @@ class temporary_folder {
 /// Copies the whole database, page by page, to a new file.
 void copy_database(sqlite3* from, const std::string& path) {
   sqlite3* to = nullptr;
-  int rc = sqlite3_open_v2(path.c_str(), &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  int rc =
+      sqlite3_open_v2(path.c_str(), &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (rc == SQLITE_OK) {
     if (sqlite3_backup* copy = sqlite3_backup_init(to, "main", from, "main")) {
       sqlite3_backup_step(copy, -1);
@@ -466,7 +479,9 @@ void copy_database(sqlite3* from, const std::string& path) {
 task<> check_copy(connection& copy, std::string when, std::source_location where) {
   const std::vector<std::string> damage = co_await copy.query<std::string>("PRAGMA integrity_check(10)");
   if (damage != std::vector<std::string>{"ok"}) {
-    refuse("the copy of the database fails PRAGMA integrity_check " + when + ": " + (damage.empty() ? "" : damage.front()), 0, where);
+    refuse(
+        "the copy of the database fails PRAGMA integrity_check " + when + ": " + (damage.empty() ? "" : damage.front()),
+        0, where);
   }
   const std::vector<orphan> orphans = co_await copy.query<orphan>("PRAGMA foreign_key_check");
   if (!orphans.empty()) {
@@ -501,7 +516,8 @@ task<statuses> try_out(plan_ref plan, connection& db, std::int64_t to, bool whol
   co_return done;
 }
 
-// -------------------------------------------------------------------------------------------------------------- folders
+// --------------------------------------------------------------------------------------------------------------
+// folders
 
 struct file_name {
   std::int64_t version = 0;
@@ -542,15 +558,17 @@ struct file_pair {
 void enter(std::map<std::int64_t, file_pair>& pairs, const std::string& file) {
   const std::optional<file_name> f = parse_file_name(file);
   if (!f || f->version == 0) {
-    refuse("the file " + file + " is not named as a migration: call it like 0001_name.up.sql or 0001_name.down.sql, with a number above 0",
-           0);
+    refuse(
+        "the file " + file +
+            " is not named as a migration: call it like 0001_name.up.sql or 0001_name.down.sql, with a number above 0",
+        0);
   }
   file_pair& pair = pairs[f->version];
   const std::string& other = pair.up_file.empty() ? pair.down_file : pair.up_file;
   std::string& place = f->up ? pair.up_file : pair.down_file;
   if (!place.empty() || (!other.empty() && pair.name != f->name)) {
-    refuse("two migrations have version " + std::to_string(f->version) + ": " + (place.empty() ? other : place) + " and " + file +
-               "; give one of them another number",
+    refuse("two migrations have version " + std::to_string(f->version) + ": " + (place.empty() ? other : place) +
+               " and " + file + "; give one of them another number",
            f->version);
   }
   pair.name = f->name;
@@ -564,7 +582,8 @@ std::map<std::int64_t, file_pair> list_files(const std::filesystem::path& folder
     files.push_back(it->path().filename().string());
   }
   if (failure) {
-    throw io_error("cannot read the folder of migrations " + folder.string() + ": " + failure.message(), {SQLITE_CANTOPEN});
+    throw io_error("cannot read the folder of migrations " + folder.string() + ": " + failure.message(),
+                   {SQLITE_CANTOPEN});
   }
   std::ranges::sort(files);
   std::map<std::int64_t, file_pair> pairs;
@@ -575,7 +594,8 @@ std::map<std::int64_t, file_pair> list_files(const std::filesystem::path& folder
   return pairs;
 }
 
-// ---------------------------------------------------------------------------------------------------------------- steps
+// ----------------------------------------------------------------------------------------------------------------
+// steps
 
 std::string without_carriage_returns(std::string text) {
   std::string plain;
@@ -603,7 +623,9 @@ void insert_step(migration_plan& plan, migration_step step) {
   if (step.name.empty()) refuse("migration " + std::to_string(step.version) + " needs a name", step.version);
   if (!step.up.exists()) refuse(which + " does nothing: it holds no statement", step.version);
   if (const auto taken = plan.steps.find(step.version); taken != plan.steps.end()) {
-    refuse("two migrations have version " + std::to_string(step.version) + ": " + taken->second.name + " and " + step.name, step.version);
+    refuse(
+        "two migrations have version " + std::to_string(step.version) + ": " + taken->second.name + " and " + step.name,
+        step.version);
   }
   const std::int64_t version = step.version;
   plan.steps.emplace(version, std::move(step));
@@ -644,7 +666,8 @@ detail::migration_plan& migrator::plan() {
   return *plan_;
 }
 
-void migrator::add(std::int64_t version, std::string name, std::string up_sql, std::string down_sql, foreign_key_use keys) {
+void migrator::add(std::int64_t version, std::string name, std::string up_sql, std::string down_sql,
+                   foreign_key_use keys) {
   detail::migration_step added;
   const std::string which = detail::title(version, name);
   added.version = version;
@@ -655,7 +678,8 @@ void migrator::add(std::int64_t version, std::string name, std::string up_sql, s
   detail::insert_step(plan(), std::move(added));
 }
 
-void migrator::add(std::int64_t version, std::string name, const char* up_sql, const char* down_sql, foreign_key_use keys) {
+void migrator::add(std::int64_t version, std::string name, const char* up_sql, const char* down_sql,
+                   foreign_key_use keys) {
   add(version, std::move(name), std::string(up_sql), std::string(down_sql), keys);
 }
 
@@ -717,7 +741,8 @@ task<std::vector<migration_status>> migrator::dry_run(connection& db, std::sourc
   return detail::try_out(detail::shared(plan_), db, INT64_MAX, true, where);
 }
 
-task<std::vector<migration_status>> migrator::dry_run(connection& db, std::int64_t to, std::source_location where) const {
+task<std::vector<migration_status>> migrator::dry_run(connection& db, std::int64_t to,
+                                                      std::source_location where) const {
   return detail::try_out(detail::shared(plan_), db, to, false, where);
 }
 

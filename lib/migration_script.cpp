@@ -107,7 +107,8 @@ bool read_marker(std::string_view sql, script_facts& facts) {
   const std::string what = upper(words.next());
   const std::string how = upper(words.next());
   facts.foreign_keys_off = what == "FOREIGN_KEYS" && how == "OFF" && words.next().empty();
-  if (!facts.foreign_keys_off) facts.fault = "its first line is not understood: `-- cosqlite:` is followed by `foreign_keys off`";
+  if (!facts.foreign_keys_off)
+    facts.fault = "its first line is not understood: `-- cosqlite:` is followed by `foreign_keys off`";
   return facts.foreign_keys_off;
 }
 
@@ -127,7 +128,10 @@ script_facts examine_script(std::string_view sql) {
   for (std::string_view word = words.next();; word = words.next()) {
     const bool at_end = word.empty();
     // Inside a trigger a semicolon does not end the statement; SQLite knows.
-    const bool ends = at_end || (word == ";" && (seen == 0 || sqlite3_complete(std::string(sql.substr(begin, words.position() - begin)).c_str()) != 0));
+    const bool ends =
+        at_end ||
+        (word == ";" &&
+         (seen == 0 || sqlite3_complete(std::string(sql.substr(begin, words.position() - begin)).c_str()) != 0));
     if (!ends) {
       if (seen < opening.size()) opening[seen] = upper(word);
       ++seen;

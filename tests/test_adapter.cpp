@@ -1,7 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <array>
@@ -151,7 +150,8 @@ TEST_CASE("adapted types bind as single arguments, in ranges of them, by name an
     co_await db.execute("CREATE TABLE t(a)");
     const std::vector<point> points{point{1, 1}, point{2, 2}};
     co_await db.execute_many("INSERT INTO t VALUES (?)", points);
-    co_await db.execute_many("INSERT INTO t VALUES (?)", points | std::views::transform([](point p) { return point{p.x, 9}; }));
+    co_await db.execute_many("INSERT INTO t VALUES (?)",
+                             points | std::views::transform([](point p) { return point{p.x, 9}; }));
     const std::optional<point> nothing;
     co_await db.execute("INSERT INTO t VALUES (?), (:p)", nothing, cosqlite::named(":p", points[0]));
     const auto all = co_await db.query_one<std::string>("SELECT group_concat(ifnull(a, 'null'), ' ') FROM t");
@@ -199,12 +199,13 @@ TEST_CASE("what an adapter throws comes back unchanged") {
 TEST_CASE("enumerations are integers, unless their adapter names them") {
   on_loop([]() -> task<> {
     connection db = co_await cosqlite::open(":memory:");
-    const auto types = co_await db.query_one<std::string>("SELECT typeof(?1) || ?1 || typeof(?2) || ?2 || ?3", level::high,
-                                                          colour::green, strange::minus);
+    const auto types = co_await db.query_one<std::string>("SELECT typeof(?1) || ?1 || typeof(?2) || ?2 || ?3",
+                                                          level::high, colour::green, strange::minus);
     CHECK(types == "integer2textgreen-3");
     const colour synonym = co_await db.query_one<colour>("SELECT 'verde'");
     CHECK(synonym == colour::green);
-    const conversion_error unknown = co_await failure_of<conversion_error>(db.query_one<colour>("SELECT 'mauve' AS tint"));
+    const conversion_error unknown =
+        co_await failure_of<conversion_error>(db.query_one<colour>("SELECT 'mauve' AS tint"));
     CHECK(contains(unknown.what(), "column 0 (tint), which is TEXT, as one of 'red' 'green' 'verde'"));
     CHECK_THROWS_AS(db.execute("SELECT ?", colour::blue), conversion_error);
     const conversion_error number = co_await failure_of<conversion_error>(db.query_one<colour>("SELECT 0"));

@@ -1,7 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -83,7 +82,8 @@ class oracle {
   std::optional<std::string> answer() {
     REQUIRE(sqlite3_step(stmt_) == SQLITE_ROW);
     std::optional<std::string> found;
-    if (sqlite3_column_type(stmt_, 0) != SQLITE_NULL) found = reinterpret_cast<const char*>(sqlite3_column_text(stmt_, 0));
+    if (sqlite3_column_type(stmt_, 0) != SQLITE_NULL)
+      found = reinterpret_cast<const char*>(sqlite3_column_text(stmt_, 0));
     sqlite3_reset(stmt_);
     return found;
   }
@@ -112,16 +112,18 @@ TEST_CASE("points in time are written in UTC with the digits of their precision"
   CHECK(written(sys_days(std::chrono::year(2024) / 2 / 29)) == "2024-02-29");
   CHECK(written(sys_time<std::chrono::weeks>(std::chrono::weeks(1))) == "1970-01-08");
   CHECK(written(year_month_day(std::chrono::year(-44) / 3 / 15)) == "-0044-03-15");
-  CHECK(written(sys_time<std::chrono::duration<double>>(std::chrono::duration<double>(0.25))) == "1970-01-01 00:00:00.250000");
+  CHECK(written(sys_time<std::chrono::duration<double>>(std::chrono::duration<double>(0.25))) ==
+        "1970-01-01 00:00:00.250000");
   CHECK(written(hh_mm_ss<seconds>(3723s)) == "01:02:03");
   CHECK(written(hh_mm_ss<milliseconds>(86399999ms)) == "23:59:59.999");
 }
 
 TEST_CASE("every form of a date and time is read") {
-  const auto same = GENERATE(as<std::string>(), "2026-03-01 12:30", "2026-03-01 12:30:00", "2026-03-01T12:30",
-                             "2026-03-01T12:30:00.000", "2026-03-01 12:30Z", "2026-03-01T12:30:00Z", "2026-03-01 12:30 z  ",
-                             "2026-03-01 14:00+01:30", "2026-03-01T04:30:00.0-08:00", "2026-03-02 02:30 +14:00",
-                             "2461101.02083333333", " 2461101.02083333333 ", "2.46110102083333333e6");
+  const auto same =
+      GENERATE(as<std::string>(), "2026-03-01 12:30", "2026-03-01 12:30:00", "2026-03-01T12:30",
+               "2026-03-01T12:30:00.000", "2026-03-01 12:30Z", "2026-03-01T12:30:00Z", "2026-03-01 12:30 z  ",
+               "2026-03-01 14:00+01:30", "2026-03-01T04:30:00.0-08:00", "2026-03-02 02:30 +14:00",
+               "2461101.02083333333", " 2461101.02083333333 ", "2.46110102083333333e6");
   INFO(same);
   CHECK(read<sys_seconds>(value(same)) == at(2026, 3, 1, 12, 30));
 }
@@ -147,12 +149,12 @@ TEST_CASE("digits beyond the precision are cut off towards the past") {
 }
 
 TEST_CASE("what is no date or time is a conversion error that does not repeat it") {
-  const auto bad = GENERATE(as<std::string>(), "", " ", "now", "2026-3-1", "2026-03", "2026-13-01", "2026-00-01",
-                            "2026-02-30", "2025-02-29", "2026-04-31", "2026-03-01x", "2026-03-01 12", "2026-03-01 12:60",
-                            "2026-03-01 25:00", "2026-03-01 12:30:60", "2026-03-01 12:30:00.", "2026-03-01 12:30:00.5.5",
-                            "2026-03-01 12:30+1:00", "2026-03-01 12:30+15:00", "2026-03-01 12:30+01:60", "2026-03-01 12:30+01",
-                            "2026-03-01 12:30ZZ", "20260301", "2026-03-01Z", "inf", "nan", "0x10", "-1", "5373484.5", "1e400",
-                            "12:30:", "+2026-03-01");
+  const auto bad =
+      GENERATE(as<std::string>(), "", " ", "now", "2026-3-1", "2026-03", "2026-13-01", "2026-00-01", "2026-02-30",
+               "2025-02-29", "2026-04-31", "2026-03-01x", "2026-03-01 12", "2026-03-01 12:60", "2026-03-01 25:00",
+               "2026-03-01 12:30:60", "2026-03-01 12:30:00.", "2026-03-01 12:30:00.5.5", "2026-03-01 12:30+1:00",
+               "2026-03-01 12:30+15:00", "2026-03-01 12:30+01:60", "2026-03-01 12:30+01", "2026-03-01 12:30ZZ",
+               "20260301", "2026-03-01Z", "inf", "nan", "0x10", "-1", "5373484.5", "1e400", "12:30:", "+2026-03-01");
   INFO(bad);
   CHECK_THROWS_AS(read<sys_seconds>(value(bad)), conversion_error);
   try {
@@ -179,7 +181,8 @@ TEST_CASE("times that the type or SQLite cannot hold are refused") {
   CHECK_THROWS_AS(written(hh_mm_ss<seconds>(24h)), conversion_error);
   CHECK_THROWS_AS(written(hh_mm_ss<seconds>(-1s)), conversion_error);
   CHECK_THROWS_AS(written(std::chrono::year(2025) / 2 / 29), conversion_error);
-  CHECK_THROWS_AS(adapter<julian_day<>>::to_sqlite(julian_day<>(sys_time<milliseconds>(milliseconds::max()))), conversion_error);
+  CHECK_THROWS_AS(adapter<julian_day<>>::to_sqlite(julian_day<>(sys_time<milliseconds>(milliseconds::max()))),
+                  conversion_error);
 }
 
 TEST_CASE("Julian days and counts since 1970 are read as such, and not mistaken for each other") {
@@ -211,7 +214,8 @@ TEST_CASE("durations are counts of their unit, read also from clock text") {
 TEST_CASE("what is written is read again, whatever the precision") {
   std::mt19937_64 random(7);
   std::uniform_int_distribution<std::int64_t> second(-62'000'000'000, 250'000'000'000);
-  std::uniform_int_distribution<std::int64_t> nano(std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
+  std::uniform_int_distribution<std::int64_t> nano(std::numeric_limits<std::int64_t>::min(),
+                                                   std::numeric_limits<std::int64_t>::max());
   using third = std::chrono::duration<std::int64_t, std::ratio<1, 3>>;
   using picoseconds = std::chrono::duration<std::int64_t, std::pico>;
   for (int i = 0; i < 20'000; ++i) {
@@ -284,7 +288,8 @@ TEST_CASE("random texts are read as SQLite reads them") {
       }
     }
     if (text.find('\0') != std::string::npos) continue;
-    // The documented differences: days that the month does not have, and years before the first, where versions of SQLite differ.
+    // The documented differences: days that the month does not have, and years before the first, where versions of
+    // SQLite differ.
     const bool may_differ = text.starts_with('-');
     std::optional<std::string> theirs = sqlite(text);
     std::optional<std::string> ours;
@@ -299,7 +304,8 @@ TEST_CASE("random texts are read as SQLite reads them") {
       const std::size_t y = text.find_first_not_of(' ');
       const bool dated = text.size() >= y + 10 && text[y + 4] == '-' && text[y + 7] == '-';
       REQUIRE(dated);
-      const year_month_day date(std::chrono::year(std::stoi(text.substr(y, 4))), std::chrono::month(static_cast<unsigned>(std::stoi(text.substr(y + 5, 2)))),
+      const year_month_day date(std::chrono::year(std::stoi(text.substr(y, 4))),
+                                std::chrono::month(static_cast<unsigned>(std::stoi(text.substr(y + 5, 2)))),
                                 std::chrono::day(static_cast<unsigned>(std::stoi(text.substr(y + 8, 2)))));
       REQUIRE_FALSE(date.ok());
       continue;
@@ -319,7 +325,8 @@ TEST_CASE("times travel through tables: in structs, optionals, tuples and rows o
     co_await db.execute_script(
         "CREATE TABLE events(name TEXT NOT NULL, at TEXT NOT NULL, due TEXT, took INTEGER NOT NULL, created INTEGER NOT NULL) STRICT");
     const std::vector<event> events{
-        event{"one", sys_time<milliseconds>(at(2026, 3, 1, 12, 30) + 7ms), sys_days(std::chrono::year(2026) / 4 / 1), 15ms, at(2026, 1, 1)},
+        event{"one", sys_time<milliseconds>(at(2026, 3, 1, 12, 30) + 7ms), sys_days(std::chrono::year(2026) / 4 / 1),
+              15ms, at(2026, 1, 1)},
         event{"two", sys_time<milliseconds>(at(1960, 3, 1)), std::nullopt, 0ms, at(1960, 1, 1)}};
     co_await db.execute_many("INSERT INTO events VALUES (?, ?, ?, ?, ?)", events);
     const std::vector<event> found = co_await db.query<event>("SELECT * FROM events ORDER BY name");
@@ -346,7 +353,8 @@ TEST_CASE("a bad date names its column, and the call") {
     CHECK(support::contains(e.sql(), "yesterday"));
     const cosqlite::rows untyped = co_await db.query("SELECT 1, 'yesterday' AS started");
     CHECK_THROWS_AS(untyped[0].get<sys_seconds>(1), conversion_error);
-    const conversion_error null = co_await support::failure_of<conversion_error>(db.query_one<sys_seconds>("SELECT NULL"));
+    const conversion_error null =
+        co_await support::failure_of<conversion_error>(db.query_one<sys_seconds>("SELECT NULL"));
     CHECK(support::contains(null.what(), "std::optional"));
   });
 }

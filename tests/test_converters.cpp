@@ -1,6 +1,5 @@
 #include "support/catch.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <any>
@@ -82,7 +81,8 @@ TEST_CASE("NULL is no value, expressions have no type, and a name in brackets gi
     co_await db.execute(table);
     co_await db.execute("INSERT INTO visits VALUES (1, NULL, '3,4', NULL, NULL, NULL)");
     const converters convert = usual();
-    const rows found = co_await db.query("SELECT at, max(place), max(place) AS \"spot [point]\", place AS \"t [text]\" FROM visits");
+    const rows found =
+        co_await db.query("SELECT at, max(place), max(place) AS \"spot [point]\", place AS \"t [text]\" FROM visits");
     const cosqlite::row r = found[0];
     CHECK_FALSE(convert(r, 0).has_value());
     CHECK(r.declared_type(1).empty());

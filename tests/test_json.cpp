@@ -1,6 +1,5 @@
 #include "support/catch.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 #include <cosqlite/json.hpp>
 
@@ -33,7 +32,8 @@ TEST_CASE("JSON documents are text that SQLite's JSON functions read") {
     co_await db.execute("CREATE TABLE documents(id INTEGER PRIMARY KEY, body TEXT NOT NULL, extra TEXT) STRICT");
     json body = json::parse(R"({"name": "Ada", "tags": ["a", "ü"], "age": 36, "none": null})");
     co_await db.execute("INSERT INTO documents VALUES (1, ?, ?)", body, std::optional<json>());
-    const auto name = co_await db.query_one<std::string>("SELECT body ->> '$.name' || json_array_length(body, '$.tags') FROM documents");
+    const auto name = co_await db.query_one<std::string>(
+        "SELECT body ->> '$.name' || json_array_length(body, '$.tags') FROM documents");
     CHECK(name == "Ada2");
     const document found = co_await db.query_one<document>("SELECT * FROM documents");
     CHECK(found.body == body);

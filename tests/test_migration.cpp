@@ -2,13 +2,11 @@
 #include "support/database.hpp"
 #include "support/foreign.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -20,6 +18,8 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include <sys/wait.h>
 
 using cosqlite::connection;
 using cosqlite::foreign_key_use;
@@ -44,8 +44,10 @@ migrator three_steps() {
   steps.add(1, "users", "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;", "DROP TABLE users;");
   steps.add(2, "emails", "ALTER TABLE users ADD COLUMN email TEXT; CREATE UNIQUE INDEX emails ON users(email);",
             "DROP INDEX emails; ALTER TABLE users DROP COLUMN email;");
-  steps.add(3, "orders", "CREATE TABLE orders(id INTEGER PRIMARY KEY, owner INTEGER NOT NULL REFERENCES users ON DELETE CASCADE) STRICT",
-            "DROP TABLE orders");
+  steps.add(
+      3, "orders",
+      "CREATE TABLE orders(id INTEGER PRIMARY KEY, owner INTEGER NOT NULL REFERENCES users ON DELETE CASCADE) STRICT",
+      "DROP TABLE orders");
   return steps;
 }
 
@@ -76,8 +78,10 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 }
 
 std::string schema_of(const temp_database& file) {
-  return raw_database(file.path()).text("SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema WHERE name NOT LIKE "
-                                        "'sqlite_%' ORDER BY name)");
+  return raw_database(file.path())
+      .text(
+          "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema WHERE name NOT LIKE "
+          "'sqlite_%' ORDER BY name)");
 }
 
 // What the other processes of these tests do: this program, run again for one of its hidden cases.
@@ -118,7 +122,8 @@ migrator page_steps() {
   for (int i = 1; i <= 3; ++i) {
     const std::string table = "t" + std::to_string(i);
     steps.add(i, table,
-              "CREATE TABLE " + table + "(a, b); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO " +
+              "CREATE TABLE " + table +
+                  "(a, b); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO " +
                   table + " SELECT i, hex(zeroblob(100)) FROM n; CREATE INDEX " + table + "_a ON " + table + "(a);",
               "DROP TABLE " + table);
   }
@@ -148,8 +153,10 @@ TEST_CASE("up applies what is pending in order, once, and writes the history") {
   });
   raw_database raw(file.path());
   CHECK(raw.text("SELECT group_concat(version || name, ' ') FROM cosqlite_migrations") == "1users 2emails 3orders");
-  CHECK(raw.number("SELECT count(*) FROM cosqlite_migrations WHERE length(checksum) = 64 AND julianday(applied_at) IS NOT NULL AND "
-                   "abs(julianday('now') - julianday(applied_at)) < 1 AND duration_us >= 0") == 3);
+  CHECK(
+      raw.number(
+          "SELECT count(*) FROM cosqlite_migrations WHERE length(checksum) = 64 AND julianday(applied_at) IS NOT NULL AND "
+          "abs(julianday('now') - julianday(applied_at)) < 1 AND duration_us >= 0") == 3);
 }
 
 TEST_CASE("the checksum is the SHA-256 of the text, whatever its line ends") {
@@ -293,7 +300,9 @@ TEST_CASE("a changed, renamed, missing or late step is refused, and status says 
     newer.add(1, "users", "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;");
     const migration_error n = co_await failure_of<migration_error>(newer.up(db));
     CHECK(n.version() == 2);
-    CHECK(contains(n.what(), "the database is newer than this program: migration 2 (emails) is applied, and the latest known here is 1"));
+    CHECK(contains(
+        n.what(),
+        "the database is newer than this program: migration 2 (emails) is applied, and the latest known here is 1"));
 
     migrator renamed = three_steps();
     co_await db.execute("UPDATE cosqlite_migrations SET name = 'people' WHERE version = 1");
@@ -334,7 +343,8 @@ TEST_CASE("targets that lead the wrong way or nowhere are refused") {
 
 TEST_CASE("text that cannot run as a step is refused when it is added") {
   CHECK(contains(fault_of("BEGIN; CREATE TABLE a(b); COMMIT"), "migration 7 (bad) cannot run: statement 1 is BEGIN"));
-  CHECK(contains(fault_of("CREATE TABLE a(b); /* done */ commit;"), "statement 2 is COMMIT: a step runs in a transaction of its own"));
+  CHECK(contains(fault_of("CREATE TABLE a(b); /* done */ commit;"),
+                 "statement 2 is COMMIT: a step runs in a transaction of its own"));
   CHECK(contains(fault_of("-- start\nEND"), "END"));
   CHECK(contains(fault_of("ROLLBACK TO x"), "ROLLBACK"));
   CHECK(contains(fault_of("SAVEPOINT x"), "SAVEPOINT"));
@@ -348,7 +358,10 @@ TEST_CASE("text that cannot run as a step is refused when it is added") {
 }
 
 TEST_CASE("words that only look like transaction control are let through") {
-  CHECK(fault_of("CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; UPDATE a SET b = CASE WHEN b THEN 1 ELSE 2 END; END; SELECT 1").empty());
+  CHECK(
+      fault_of(
+          "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; UPDATE a SET b = CASE WHEN b THEN 1 ELSE 2 END; END; SELECT 1")
+          .empty());
   CHECK(fault_of("CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; END").empty());
   CHECK(fault_of("INSERT INTO a VALUES ('; COMMIT; it''s'); SELECT \"BEGIN;\", [;END], `;ROLLBACK`").empty());
   CHECK(fault_of("SELECT 1; -- COMMIT; \n /* ; BEGIN; */ SELECT 2").empty());
@@ -370,7 +383,9 @@ TEST_CASE("a folder gives the steps that stand in it") {
   temp_database file;
   const std::filesystem::path folder = file.folder() / "migrations";
   std::filesystem::create_directory(folder);
-  write_file(folder / "0001_users.up.sql", "\xef\xbb\xbf" "CREATE TABLE users(id INTEGER PRIMARY KEY);\r\n");
+  write_file(folder / "0001_users.up.sql",
+             "\xef\xbb\xbf"
+             "CREATE TABLE users(id INTEGER PRIMARY KEY);\r\n");
   write_file(folder / "0001_users.down.sql", "DROP TABLE users;\n");
   write_file(folder / "0010_add-email.up.sql", "ALTER TABLE users ADD email TEXT;\n");
   write_file(folder / "0010_add-email.down.sql", "-- no way back yet\n");
@@ -424,7 +439,8 @@ TEST_CASE("a table is rebuilt with foreign keys off, and they are on again after
     connection db = co_await cosqlite::open(file.path());
     migrator steps = three_steps();
     co_await steps.up(db);
-    co_await db.execute_script("INSERT INTO users(id, name) VALUES (1, 'a'), (2, 'b'); INSERT INTO orders VALUES (1, 1), (2, 2), (3, 2)");
+    co_await db.execute_script(
+        "INSERT INTO users(id, name) VALUES (1, 'a'), (2, 'b'); INSERT INTO orders VALUES (1, 1), (2, 2), (3, 2)");
     const char* rebuild =
         "CREATE TABLE users2(id INTEGER PRIMARY KEY, name TEXT NOT NULL CHECK (name <> ''), email TEXT) STRICT;"
         "INSERT INTO users2 SELECT id, name, email FROM users; DROP TABLE users; ALTER TABLE users2 RENAME TO users;";
@@ -444,7 +460,8 @@ TEST_CASE("a rebuild that breaks foreign keys is undone, and they are on again a
     connection db = co_await cosqlite::open(file.path());
     migrator steps = three_steps();
     co_await steps.up(db);
-    co_await db.execute_script("INSERT INTO users(id, name) VALUES (1, 'a'), (2, 'b'); INSERT INTO orders VALUES (1, 1), (2, 2), (3, 2)");
+    co_await db.execute_script(
+        "INSERT INTO users(id, name) VALUES (1, 'a'), (2, 'b'); INSERT INTO orders VALUES (1, 1), (2, 2), (3, 2)");
     steps.add(4, "lossy", "DELETE FROM users WHERE id = 2", "", foreign_key_use::off);
     const migration_error e = co_await failure_of<migration_error>(steps.up(db));
     CHECK(e.version() == 4);
@@ -499,7 +516,8 @@ TEST_CASE("a dry run changes nothing and finds what would fail") {
     const migration_error e = co_await failure_of<migration_error>(steps.dry_run(db));
     CHECK(e.version() == 4);
     migrator checked = three_steps();
-    checked.add(4, "broken constraint", "PRAGMA ignore_check_constraints = on; CREATE TABLE c(a CHECK (a > 0)); INSERT INTO c VALUES (-1)");
+    checked.add(4, "broken constraint",
+                "PRAGMA ignore_check_constraints = on; CREATE TABLE c(a CHECK (a > 0)); INSERT INTO c VALUES (-1)");
     const migration_error damaged = co_await failure_of<migration_error>(checked.dry_run(db));
     CHECK(contains(damaged.what(), "integrity_check after the steps: CHECK constraint failed in c"));
     const int orders = co_await db.query_one<int>("SELECT count(*) FROM orders");
@@ -604,8 +622,10 @@ TEST_CASE("killed at any moment, the version is the old or the new one") {
     CHECK(WIFSIGNALED(status_of(child)));
     raw_database raw(file.path());
     CHECK(raw.text("PRAGMA integrity_check") == "ok");
-    const std::int64_t tables = raw.number("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 't_'");
-    const std::int64_t whole = raw.number("SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name LIKE 't__a'");
+    const std::int64_t tables =
+        raw.number("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 't_'");
+    const std::int64_t whole =
+        raw.number("SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name LIKE 't__a'");
     CHECK(whole == tables);
     const bool started = raw.number("SELECT count(*) FROM sqlite_schema WHERE name = 'cosqlite_migrations'") != 0;
     const std::int64_t version = started ? raw.number("SELECT ifnull(max(version), 0) FROM cosqlite_migrations") : 0;

@@ -153,14 +153,16 @@ arguments parse(int count, char** values) {
   if (a.help) return a;
   const std::string_view known[] = {"status", "up", "down", "new"};
   if (a.command.empty()) throw usage_error("which command? status, up, down or new");
-  if (std::ranges::find(known, a.command) == std::end(known)) throw usage_error("there is no command \"" + a.command + "\"");
+  if (std::ranges::find(known, a.command) == std::end(known))
+    throw usage_error("there is no command \"" + a.command + "\"");
   if (a.command == "new" && a.name.empty()) throw usage_error("new wants a name: cosqlite-migrate new add_users");
   if (a.to && a.command != "up" && a.command != "down") throw usage_error("--to goes with up and down");
   if (a.dry_run && a.command != "up" && a.command != "down") throw usage_error("--dry-run goes with up and down");
   return a;
 }
 
-// ---------------------------------------------------------------------------------------------------------- the database
+// ---------------------------------------------------------------------------------------------------------- the
+// database
 
 /// DATABASE_URL in the file .env of this folder, or an empty string.
 std::string from_env_file() {
@@ -191,7 +193,8 @@ std::string database_path(arguments& a) {
   } else if (text.starts_with("sqlite:")) {
     text.erase(0, 7);
   } else if (const std::size_t scheme = text.find("://"); scheme != std::string::npos) {
-    throw usage_error(text.substr(0, scheme) + " is not SQLite: the database is a path, or a URL that begins with sqlite:");
+    throw usage_error(text.substr(0, scheme) +
+                      " is not SQLite: the database is a path, or a URL that begins with sqlite:");
   } else {
     return text;
   }
@@ -219,12 +222,14 @@ task<connection> open_database(arguments a) {
 
 migrator steps_of(const arguments& a) {
   if (!std::filesystem::is_directory(a.source)) {
-    throw usage_error("there is no folder " + a.source.string() + " of migrations: name it with --source, or begin one with `new`");
+    throw usage_error("there is no folder " + a.source.string() +
+                      " of migrations: name it with --source, or begin one with `new`");
   }
   return migrator::from_directory(a.source);
 }
 
-// ---------------------------------------------------------------------------------------------------------- the commands
+// ---------------------------------------------------------------------------------------------------------- the
+// commands
 
 std::string milliseconds(std::chrono::microseconds duration) {
   char text[32];
@@ -247,7 +252,8 @@ task<int> show_status(arguments a) {
     const bool fine = s.state == migration_state::applied || s.state == migration_state::pending;
     sound = sound && fine;
     std::string when;
-    if (s.applied_at) when.append("  ").append(cosqlite::adapter<decltype(s.applied_at)::value_type>::to_sqlite(*s.applied_at));
+    if (s.applied_at)
+      when.append("  ").append(cosqlite::adapter<decltype(s.applied_at)::value_type>::to_sqlite(*s.applied_at));
     std::cout << s.version << "/" << to_string(s.state) << " " << s.name << when << "\n";
   }
   if (all.empty()) std::cout << "no migrations in " << a.source.string() << "\n";
@@ -322,8 +328,8 @@ task<int> go_down(arguments a) {
   if (a.dry_run) {
     for (std::size_t i = all.size(); i-- > 0;) {
       if (!all[i].applied_at || all[i].version <= target) continue;
-      std::cout << (all[i].reversible ? "Can take back " : "Cannot take back (no way down) ") << all[i].version << "/" << all[i].name
-                << "\n";
+      std::cout << (all[i].reversible ? "Can take back " : "Cannot take back (no way down) ") << all[i].version << "/"
+                << all[i].name << "\n";
     }
     co_await db.close();
     co_return success;
@@ -346,7 +352,8 @@ std::int64_t number_of(const std::string& file) {
 
 std::string safe_name(std::string name) {
   for (char& c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
     if (c == ' ') {
       c = '_';
     } else if (!plain) {
@@ -374,7 +381,8 @@ int make_new(const arguments& a) {
   if (number.size() < 4) number.insert(0, 4 - number.size(), '0');
   const std::string stem = number + "_" + name;
   write_new(a.source / (stem + ".up.sql"), "-- " + name + "\n");
-  write_new(a.source / (stem + ".down.sql"), "-- takes " + name + " back; leave it empty or delete it where there is no way back\n");
+  write_new(a.source / (stem + ".down.sql"),
+            "-- takes " + name + " back; leave it empty or delete it where there is no way back\n");
   return success;
 }
 

@@ -1,23 +1,30 @@
 /// \file
-/// Dates and times of std::chrono: as text that SQLite's own date functions read, and by choice as integers or Julian days.
+/// Dates and times of std::chrono: as text that SQLite's own date functions read, and by choice as integers or Julian
+/// days.
 ///
 ///     C++ type                     | stored as                                  | read from
 ///     -----------------------------|--------------------------------------------|------------------------------------------
-///     sys_time, system_clock       | TEXT 2026-03-01 12:30:00[.123] in UTC      | every date and time text, Julian days
-///     sys_days, year_month_day     | TEXT 2026-03-01                            | the same; the day in UTC
+///     sys_time, system_clock       | TEXT 2026-03-01 12:30:00[.123] in UTC      | every date and time text, Julian
+///     days sys_days, year_month_day     | TEXT 2026-03-01                            | the same; the day in UTC
 ///     hh_mm_ss                     | TEXT 12:30:00[.123]                        | the same; the time of day in UTC
-///     duration                     | INTEGER (REAL) count of its own unit       | the same, and TEXT [±]HH:MM[:SS[.123]]
-///     unix_time<Duration>          | INTEGER (REAL) count since 1970            | the same
+///     duration                     | INTEGER (REAL) count of its own unit       | the same, and TEXT
+///     [±]HH:MM[:SS[.123]] unix_time<Duration>          | INTEGER (REAL) count since 1970            | the same
 ///     julian_day<Duration>         | REAL                                       | REAL, INTEGER
 ///
 /// A text is written with as many digits as the type has, so that texts of one type sort as the times do.
 ///
-/// Texts that are read: `YYYY-MM-DD`, `YYYY-MM-DD HH:MM`, `… HH:MM:SS`, `… HH:MM:SS.FFF` with any number of digits, `T` instead
-/// of the blank, any of them (but a date alone) followed by `Z` or `±HH:MM`, a time alone (on 2000-01-01), and a Julian day in
-/// digits: what SQLite's date functions read, without 'now' and without days that their month does not have. A Julian day is
-/// taken to the millisecond, as SQLite does. Digits beyond the type's precision are cut off, towards the past, as `datetime()`
-/// and `date()` do. Anything else, and times that the type cannot hold, is a `conversion_error`.
+/// Texts that are read: `YYYY-MM-DD`, `YYYY-MM-DD HH:MM`, `… HH:MM:SS`, `… HH:MM:SS.FFF` with any number of digits, `T`
+/// instead of the blank, any of them (but a date alone) followed by `Z` or `±HH:MM`, a time alone (on 2000-01-01), and
+/// a Julian day in digits: what SQLite's date functions read, without 'now' and without days that their month does not
+/// have. A Julian day is taken to the millisecond, as SQLite does. Digits beyond the type's precision are cut off,
+/// towards the past, as `datetime()` and `date()` do. Anything else, and times that the type cannot hold, is a
+/// `conversion_error`.
 #pragma once
+
+#include <cosqlite/adapter.hpp>
+#include <cosqlite/detail/decode.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/value.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -27,15 +34,10 @@
 #include <type_traits>
 #include <utility>
 
-#include <cosqlite/adapter.hpp>
-#include <cosqlite/detail/decode.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/value.hpp>
-
 namespace cosqlite {
 
-/// A point in time that is stored as a number: INTEGER, the count of \p Duration since 1970-01-01 00:00 UTC (REAL when Duration
-/// counts in floating point). SQLite reads whole seconds with `datetime(x, 'unixepoch')`.
+/// A point in time that is stored as a number: INTEGER, the count of \p Duration since 1970-01-01 00:00 UTC (REAL when
+/// Duration counts in floating point). SQLite reads whole seconds with `datetime(x, 'unixepoch')`.
 template <class Duration = std::chrono::seconds>
 class unix_time {
  public:

@@ -1,6 +1,12 @@
 /// \file
-/// Values turned into C++ objects by the declared types of their columns, for code that learns at run time what it reads.
+/// Values turned into C++ objects by the declared types of their columns, for code that learns at run time what it
+/// reads.
 #pragma once
+
+#include <cosqlite/detail/decode.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/row.hpp>
+#include <cosqlite/value.hpp>
 
 #include <any>
 #include <concepts>
@@ -11,11 +17,6 @@
 #include <unordered_map>
 #include <utility>
 #include <vector>
-
-#include <cosqlite/detail/decode.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/row.hpp>
-#include <cosqlite/value.hpp>
 
 namespace cosqlite {
 
@@ -30,18 +31,20 @@ COSQLITE_API std::string type_in_name(std::string_view column_name);
 
 }  // namespace detail
 
-/// A registry of converters by declared type. \p Result is what everything is converted to: `std::any`, or a variant of yours.
+/// A registry of converters by declared type. \p Result is what everything is converted to: `std::any`, or a variant of
+/// yours.
 /// \code
 /// cosqlite::converters convert;
 /// convert.add<std::chrono::sys_seconds>("TIMESTAMP");
-/// convert.add("POINT", [](const cosqlite::value_view& v) { return std::any(parse_point(v.get<std::string_view>())); });
-/// const cosqlite::rows found = co_await db.query("SELECT at, place FROM visits");
-/// std::any at = convert(found[0], 0);
+/// convert.add("POINT", [](const cosqlite::value_view& v) { return std::any(parse_point(v.get<std::string_view>()));
+/// }); const cosqlite::rows found = co_await db.query("SELECT at, place FROM visits"); std::any at = convert(found[0],
+/// 0);
 /// \endcode
-/// A column's type is what CREATE TABLE declares, letter case aside: first as a whole ("UNSIGNED BIG INT"), then its first word
-/// ("DECIMAL" for `DECIMAL(10,2)`). Expressions have none; name them `AS "at [timestamp]"` to give them one, which wins over the
-/// declaration. NULL gives a `Result` made of nothing. Columns without a converter give what `otherwise` makes of them: at
-/// first a Result that holds a `value`. `row.get<value>` is not touched by any of this.
+/// A column's type is what CREATE TABLE declares, letter case aside: first as a whole ("UNSIGNED BIG INT"), then its
+/// first word
+/// ("DECIMAL" for `DECIMAL(10,2)`). Expressions have none; name them `AS "at [timestamp]"` to give them one, which wins
+/// over the declaration. NULL gives a `Result` made of nothing. Columns without a converter give what `otherwise` makes
+/// of them: at first a Result that holds a `value`. `row.get<value>` is not touched by any of this.
 ///
 /// A plain object: fill it, then share it; `operator()` and `read` may be called from any thread.
 template <class Result = std::any>
@@ -55,8 +58,8 @@ class basic_converters {
     }
   }
 
-  /// Uses \p convert for columns declared as \p declared_type, in place of any before it. It is never given NULL; what it
-  /// throws reaches the reader.
+  /// Uses \p convert for columns declared as \p declared_type, in place of any before it. It is never given NULL; what
+  /// it throws reaches the reader.
   template <std::invocable<const value_view&> F>
   basic_converters& add(std::string_view declared_type, F convert) {
     by_type_.insert_or_assign(detail::folded_type(declared_type), converter(std::move(convert)));

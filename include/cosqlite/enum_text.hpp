@@ -2,13 +2,13 @@
 /// Enumerations stored as text instead of their numbers.
 #pragma once
 
-#include <string>
-#include <string_view>
-#include <utility>
-
 #include <cosqlite/adapter.hpp>
 #include <cosqlite/detail/export.hpp>
 #include <cosqlite/value.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
 
 namespace cosqlite {
 
@@ -18,15 +18,16 @@ namespace detail {
 
 }  // namespace detail
 
-/// Enumerations are integers in SQLite. To store one by the names of its values instead, give it an adapter with this base:
+/// Enumerations are integers in SQLite. To store one by the names of its values instead, give it an adapter with this
+/// base:
 /// \code
 /// enum class level { low, high };
 /// template <> struct cosqlite::adapter<level> : cosqlite::enum_text<level> {
 ///   static constexpr std::pair<level, std::string_view> names[] = {{level::low, "low"}, {level::high, "high"}};
 /// };
 /// \endcode
-/// Names are compared exactly; where two are given for one value, the first is written and both are read. A text (or, when
-/// binding, a value) without a name is a `conversion_error`.
+/// Names are compared exactly; where two are given for one value, the first is written and both are read. A text (or,
+/// when binding, a value) without a name is a `conversion_error`.
 template <class E>
 struct enum_text {
   static std::string_view to_sqlite(const E& v) {

@@ -2,12 +2,12 @@
 /// std::filesystem::path as text.
 #pragma once
 
-#include <filesystem>
-#include <string>
-
 #include <cosqlite/adapter.hpp>
 #include <cosqlite/detail/export.hpp>
 #include <cosqlite/value.hpp>
+
+#include <filesystem>
+#include <string>
 
 namespace cosqlite {
 

@@ -2,14 +2,14 @@
 /// JSON documents of nlohmann::json as text. Needs that library; not part of cosqlite.hpp.
 #pragma once
 
-#include <string>
-
-#include <nlohmann/json.hpp>
-
 #include <cosqlite/adapter.hpp>
 #include <cosqlite/detail/decode.hpp>
 #include <cosqlite/error.hpp>
 #include <cosqlite/value.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <string>
 
 namespace cosqlite {
 
@@ -36,8 +36,8 @@ struct json_text {
 
 }  // namespace detail
 
-/// A document is TEXT that SQLite's JSON functions read; it is read from well-formed TEXT alone. A JSON null is the text
-/// `null`; an SQL NULL is `std::nullopt` of `std::optional<nlohmann::json>`.
+/// A document is TEXT that SQLite's JSON functions read; it is read from well-formed TEXT alone. A JSON null is the
+/// text `null`; an SQL NULL is `std::nullopt` of `std::optional<nlohmann::json>`.
 template <>
 struct adapter<nlohmann::json> : detail::json_text<nlohmann::json> {};
 

@@ -33,6 +33,36 @@ class Quickstart(Temporary):
         self.assertLessEqual(len(source.splitlines()), 25)
 
 
+class Migrate(Temporary):
+    def test_applies_each_step_once(self):
+        first = run(self.folder / "n.db")
+        self.assertEqual(first.returncode, 0, first.stderr)
+        self.assertIn("3 steps would run", first.stdout)
+        self.assertIn("applied 2 slugs\n", first.stdout)
+        self.assertIn("the first note is at /first-note\n", first.stdout)
+        second = run(self.folder / "n.db")
+        self.assertIn("0 steps would run", second.stdout)
+        self.assertNotIn("applied 1", second.stdout.replace(": applied", ""))
+        with sqlite3.connect(self.folder / "n.db") as db:
+            self.assertEqual(db.execute("SELECT title, slug FROM notes").fetchall(), [("first note", "first-note")])
+
+    def test_refuses_the_database_of_another_program(self):
+        with sqlite3.connect(self.folder / "n.db") as db:
+            db.execute("PRAGMA application_id = 5")
+        done = run(self.folder / "n.db")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("application_id is 0x00000005", done.stderr)
+
+
+class Uuid(Temporary):
+    def test_stores_and_finds_its_ids(self):
+        done = run()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"lamp [0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12} is behind ")
+        self.assertIn("the UUIDs are the same", done.stdout)
+        self.assertIn("cannot read column 0 (id), which is BLOB, as a UUID, which has 16 bytes", done.stdout)
+
+
 class UnicodeImport(Temporary):
     small = "".join(
         f"{code:04X};LATIN SMALL LETTER {chr(code).upper()};Ll;0;L;;;;;N;;;{code - 32:04X};;{code - 32:04X}\n"
