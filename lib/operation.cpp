@@ -155,7 +155,7 @@ void operation::recycle() noexcept {
   if (!store().keep(this)) delete this;
 }
 
-bool start(operation& op, std::coroutine_handle<> waiter) noexcept {
+bool start(operation& op, std::coroutine_handle<> waiter, const lineage* of_waiter) noexcept {
   if (op.state.load(std::memory_order_relaxed) != op_state::built) {
     complete_with(op, std::make_exception_ptr(misuse_error("a call can be awaited only once", {21})));
     return false;
@@ -164,7 +164,10 @@ bool start(operation& op, std::coroutine_handle<> waiter) noexcept {
     complete_with(op, nullptr);
     return false;
   }
-  if (std::exception_ptr e = obstacle(op)) {
+  op.of_waiter = of_waiter;
+  std::exception_ptr e = obstacle(op);
+  op.of_waiter = nullptr;
+  if (e) {
     complete_with(op, std::move(e));
     return false;
   }

@@ -39,11 +39,11 @@ stream_source& stream_source::operator=(stream_source&& other) noexcept {
 
 stream_source::~stream_source() { close(); }
 
-operation_ref stream_source::fetch(std::coroutine_handle<> waiter, bool& suspended) {
+operation_ref stream_source::fetch(std::coroutine_handle<> waiter, bool& suspended, const lineage* of_waiter) {
   operation_ref op = make_operation(site_, *type_);
   op->from = cursor_;
   op->location = cursor_->origin().location;
-  suspended = start(*op, waiter);
+  suspended = start(*op, waiter, of_waiter);
   return op;
 }
 
@@ -54,10 +54,10 @@ bool stream_source::ready() noexcept {
   return !where_ || !where_->loop_bridge().turn_is_over();
 }
 
-bool stream_source::wait(std::coroutine_handle<> waiter) noexcept {
+bool stream_source::wait(std::coroutine_handle<> waiter, const lineage* of_waiter) noexcept {
   bool suspended = true;
   if (!first_) {
-    first_ = fetch(waiter, suspended);
+    first_ = fetch(waiter, suspended, of_waiter);
     return suspended;
   }
   if (is_done(*first_)) {

@@ -29,7 +29,10 @@ class [[nodiscard]] call {
   }
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> waiter) noexcept { return detail::start(*op_, waiter); }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) noexcept {
+    return detail::start(*op_, waiter, detail::lineage_of(waiter));
+  }
   T await_resume() {
     detail::check(*op_);
     if constexpr (!std::is_void_v<T>) return detail::take_result<T>(*op_);

@@ -10,14 +10,28 @@
 #include <type_traits>
 #include <utility>
 
+#include <cosqlite/aggregate_function.hpp>
 #include <cosqlite/blob.hpp>
 #include <cosqlite/call.hpp>
+#include <cosqlite/changes.hpp>
+#include <cosqlite/checkpoint.hpp>
+#include <cosqlite/collation.hpp>
 #include <cosqlite/detail/callable.hpp>
 #include <cosqlite/detail/export.hpp>
 #include <cosqlite/detail/operation.hpp>
+#include <cosqlite/diagnostics.hpp>
+#include <cosqlite/explain.hpp>
+#include <cosqlite/extension_loading.hpp>
+#include <cosqlite/function.hpp>
+#include <cosqlite/hooks.hpp>
+#include <cosqlite/observe.hpp>
 #include <cosqlite/options.hpp>
 #include <cosqlite/queries.hpp>
+#include <cosqlite/session.hpp>
+#include <cosqlite/settings.hpp>
 #include <cosqlite/statement.hpp>
+#include <cosqlite/statistics.hpp>
+#include <cosqlite/table_function.hpp>
 #include <cosqlite/transaction.hpp>
 
 struct sqlite3;
@@ -32,7 +46,23 @@ COSQLITE_API call<statement> prepare(const call_site& site, const sql_text& sql)
 
 /// The calls that need a whole connection, shared by `connection` and what its `with` gives.
 template <class Self>
-class connection_calls : public queries<Self>, public transaction_calls<Self>, public blob_calls<Self> {
+class connection_calls : public queries<Self>,
+                         public transaction_calls<Self>,
+                         public blob_calls<Self>,
+                         public function_calls<Self>,
+                         public aggregate_function_calls<Self>,
+                         public collation_calls<Self>,
+                         public table_function_calls<Self>,
+                         public hook_calls<Self>,
+                         public change_calls<Self>,
+                         public observe_calls<Self>,
+                         public session_calls<Self>,
+                         public settings_calls<Self>,
+                         public checkpoint_calls<Self>,
+                         public extension_calls<Self>,
+                         public statistics_calls<Self>,
+                         public explain_calls<Self>,
+                         public diagnostics_calls<Self> {
  public:
   /// Prepares a statement to run it many times.
   [[nodiscard]] call<statement> prepare(sql_text sql) { return detail::prepare(here(), sql); }

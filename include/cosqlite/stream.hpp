@@ -29,7 +29,7 @@ class COSQLITE_API stream_source {
   /// Whether the following batch is there, so that nobody needs to wait.
   [[nodiscard]] bool ready() noexcept;
   /// Sees to it that \p waiter resumes when the batch has come. False: it has.
-  bool wait(std::coroutine_handle<> waiter) noexcept;
+  bool wait(std::coroutine_handle<> waiter, const lineage* of_waiter = nullptr) noexcept;
   /// Makes the batch that has come the current one. False: the rows have ended. Throws what the statement met.
   bool take();
   [[nodiscard]] operation& current() noexcept { return *current_; }
@@ -37,7 +37,7 @@ class COSQLITE_API stream_source {
   void close() noexcept;
 
  private:
-  operation_ref fetch(std::coroutine_handle<> waiter, bool& suspended);
+  operation_ref fetch(std::coroutine_handle<> waiter, bool& suspended, const lineage* of_waiter = nullptr);
 
   call_site site_;
   ref<executor> where_;
@@ -56,7 +56,10 @@ class next_row {
  public:
   explicit next_row(Stream& stream) noexcept : stream_(&stream) {}
   [[nodiscard]] bool await_ready() const noexcept { return stream_->has_row() || stream_->source().ready(); }
-  bool await_suspend(std::coroutine_handle<> waiter) noexcept { return stream_->source().wait(waiter); }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) noexcept {
+    return stream_->source().wait(waiter, lineage_of(waiter));
+  }
   auto await_resume() { return stream_->pop(); }
 
  private:
@@ -69,7 +72,10 @@ class first_batch {
  public:
   explicit first_batch(Stream&& stream) noexcept : stream_(std::move(stream)) {}
   [[nodiscard]] bool await_ready() noexcept { return stream_.source().ready(); }
-  bool await_suspend(std::coroutine_handle<> waiter) noexcept { return stream_.source().wait(waiter); }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) noexcept {
+    return stream_.source().wait(waiter, lineage_of(waiter));
+  }
   Stream await_resume() {
     stream_.prime();
     return std::move(stream_);

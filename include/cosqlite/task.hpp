@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/lineage.hpp>
 
 #include <atomic>
 #include <concepts>
@@ -23,7 +24,7 @@ struct task_access;
 
 /// What the promises of all tasks share: how a task is started by the coroutine that awaits it, and how that one
 /// continues when the task has finished.
-class COSQLITE_API task_promise_base {
+class COSQLITE_API task_promise_base : public lineage {
  public:
   struct final_awaiter {
     bool await_ready() const noexcept { return false; }
@@ -139,8 +140,10 @@ class task_awaiter {
   explicit task_awaiter(task_frame<T>&& frame) noexcept : frame_(std::move(frame)) {}
 
   bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> parent) noexcept {
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     const auto child = frame_.get();
+    child.promise().awaited_by = lineage_of(parent);
     return child.promise().start(child, parent);
   }
   T await_resume() { return frame_.get().promise().take(); }

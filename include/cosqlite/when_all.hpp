@@ -54,9 +54,11 @@ class join_awaiter {
     for_each([](const auto& t) { task_access::handle(t); });
     return false;
   }
-  bool await_suspend(std::coroutine_handle<> parent) noexcept {
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     for_each([&](const auto& t) {
       const auto h = task_access::handle(t);
+      h.promise().awaited_by = lineage_of(parent);
       join_.start(h, h.promise(), parent);
     });
     return !join_.leave();

@@ -136,6 +136,7 @@ void coalescer::run_members() noexcept {
 
 bool coalescer::is_lost(const operation& op) const noexcept {
   if (at_.in_autocommit()) return true;
+  if (std::exchange(at_.undone_, false)) return true;
   int unresolved = 0;
   int high = 0;
   // Alone, it would have failed at its own commit.

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "engine/carray.hpp"
 #include "engine/worker.hpp"
 
 namespace cosqlite::detail {
@@ -93,6 +94,7 @@ void worker::configure(operation& op) {
   config(SQLITE_DBCONFIG_DQS_DDL, false, "turn double-quoted strings off");
   config(SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false, "turn fts3_tokenizer off");
   config(SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, false, "turn extension loading off");
+  if (const int rc = register_carray(db_); rc != SQLITE_OK) throw_sqlite_error(db_, rc, {}, op.location, "make carray(?)");
   if (options_.strict_limits) {
     for (const limit_setting& l : strict_limits) sqlite3_limit(db_, l.id, l.value);
   }
@@ -209,6 +211,10 @@ void classify(statement_traits& t, int action, const char* a, const char* b, con
       !is_schema_table(a)) {
     t.changes_rows = true;
   }
+  // A table-valued function of the user's, or a table.
+  if (action == SQLITE_READ && !user_functions.empty() && std::ranges::find(user_functions, lower(a)) != user_functions.end()) {
+    t.impure = true;
+  }
   if (action != SQLITE_FUNCTION) return;
   const std::string name = lower(b);
   t.impure = t.impure || is_impure(name) || !functions_of_sqlite().contains(name) ||
@@ -269,6 +275,19 @@ std::shared_ptr<prepared> worker::prepare(std::string_view sql, const std::sourc
   return p;
 }
 
+namespace {
+
+/// Gives a statement that has been finalized meanwhile what \p fresh was compiled to.
+void revive(prepared& p, prepared& fresh) noexcept {
+  p.stmt = std::exchange(fresh.stmt, nullptr);
+  p.traits = fresh.traits;
+  p.parameters = fresh.parameters;
+  p.reprepares = 0;
+  p.names = nullptr;
+}
+
+}  // namespace
+
 std::shared_ptr<prepared> worker::acquire(operation& op) {
   if (op.statement) {
     if (op.statement->stmt && !op.statement->in_use) {
@@ -276,6 +295,12 @@ std::shared_ptr<prepared> worker::acquire(operation& op) {
       return op.statement;
     }
     auto again = prepare(op.statement->sql, op.location);
+    if (!op.statement->stmt) {
+      revive(*op.statement, *again);
+      statements_.adopt(op.statement);
+      op.statement->in_use = true;
+      return op.statement;
+    }
     statements_.adopt(again);
     again->in_use = true;
     return again;
@@ -323,7 +348,10 @@ int worker::compile_script_statement(const char* sql, int size, sqlite3_stmt** s
 }
 
 int worker::put_back(prepared& p) noexcept {
+  const bool failed = callback_error_ != nullptr;
   const int rc = sqlite3_reset(p.stmt);
+  // Aggregates that had not come to their end were finalized for nobody.
+  if (!failed) callback_error_ = nullptr;
   if (p.parameters > 0) sqlite3_clear_bindings(p.stmt);
   p.in_use = false;
   if (!p.cached) statements_.sweep();

@@ -91,6 +91,22 @@ void statement_cache::shrink() {
   }
 }
 
+void statement_cache::expire() noexcept {
+  by_text_.clear();
+  bytes_ = 0;
+  for (auto& p : order_) {
+    p->cached = false;
+    strays_.push_back(std::move(p));
+  }
+  order_.clear();
+  // A `statement` may still hold one: it is compiled anew when it runs.
+  std::erase_if(strays_, [](const std::shared_ptr<prepared>& p) {
+    if (p->in_use) return false;
+    sqlite3_finalize(std::exchange(p->stmt, nullptr));
+    return true;
+  });
+}
+
 void statement_cache::clear() noexcept {
   const auto finalize = [](prepared& p) {
     p.cached = false;

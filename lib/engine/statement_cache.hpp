@@ -52,6 +52,8 @@ class statement_cache {
   void forget(prepared& p);
   /// Finalizes adopted and forgotten statements that nobody uses any more.
   void sweep() noexcept;
+  /// Finalizes all that is idle, and finds none of the others again.
+  void expire() noexcept;
   /// Finalizes everything.
   void clear() noexcept;
   [[nodiscard]] std::uint64_t hits() const noexcept { return hits_; }

@@ -104,6 +104,10 @@ std::exception_ptr wrong_thread(const operation& op, const bridge& to) noexcept 
 std::exception_ptr worker::refusal(const operation& op) noexcept {
   if (std::exception_ptr e = wrong_thread(op, *bridge_)) return e;
   if (!accepting_ && !op.type->closes) return closed_call_error(op);
+  if (tasks_waited_for > 0 && lineage::holds_up(op.of_waiter, *this)) {
+    return misuse(op, "a task that a user function of this connection returned cannot await the connection, which waits for "
+                      "the task: use another connection");
+  }
   if (op.owner == 0 && body_owner != 0 && resumed.where == this && resumed.owner == body_owner &&
       resumed.depth == resume_depth() && !op.type->closes) {
     return misuse(op, "a call through the connection inside its own transact() body would wait for ever: make it through "
@@ -202,6 +206,7 @@ void worker::main() noexcept {
     take_inbox();
     if (operation* op = next()) {
       run(*op);
+      if (after_calls) after_calls->call_ended();
       publish_when_due();
       continue;
     }
@@ -350,6 +355,8 @@ void worker::execute(operation& op) noexcept {
   }
   running_.store(op.serial, std::memory_order_release);
   callback_error_ = nullptr;
+  spoilt_ = undone_ = false;
+  const std::int64_t changes = commits_guarded_ ? sqlite3_total_changes64(db_) : 0;
   try {
     if (stop_requested() && !op.type->urgent) {
       op.error = stopped_error(op, timeout_error::stage::queue);
@@ -361,8 +368,16 @@ void worker::execute(operation& op) noexcept {
   } catch (...) {
     op.error = std::current_exception();
   }
+  if (spoilt_) {
+    if (!op.error) op.error = take_callback_error();
+    spoilt_ = false;
+    undone_ = true;
+    // Its rows may stand in the wrong order in an index.
+    if (!in_autocommit() && sqlite3_total_changes64(db_) != changes) run_text("ROLLBACK");
+  }
   // What SQLite ended behind the transaction's back must not go on statement by statement.
   if (owner_ != 0 && op.owner == owner_ && in_autocommit()) owner_lost_ = true;
+  if (after_calls) after_calls->call_ended();
   running_.store(0, std::memory_order_release);
   current_ = nullptr;
   if (pooled_) {
@@ -424,7 +439,7 @@ bool worker::stop_requested() noexcept {
 
 int worker::on_progress(void* self) noexcept {
   auto* w = static_cast<worker*>(self);
-  if (w->stop_requested()) return 1;
+  if (w->spoilt_ || w->stop_requested()) return 1;
   if (w->run_until_ != 0 && now_ns() > w->run_until_) {
     w->overran_ = true;
     return 1;
@@ -591,11 +606,28 @@ void worker::checkpoint_when_due() noexcept {
   if (rc == SQLITE_OK && moved == log) counted.wal_pages.store(0, std::memory_order_relaxed);
 }
 
+void worker::guard_commits() noexcept {
+  commits_guarded_ = true;
+  set_commit_hook(commit_hook_, commit_hook_of_);
+}
+
+void worker::set_commit_hook(int (*hook)(void*), void* of) noexcept {
+  commit_hook_ = hook;
+  commit_hook_of_ = of;
+  sqlite3_commit_hook(db_, hook || commits_guarded_ ? &worker::on_commit : nullptr, this);
+}
+
+int worker::on_commit(void* self) noexcept {
+  auto* w = static_cast<worker*>(self);
+  if (w->spoilt_) return 1;
+  return w->commit_hook_ ? w->commit_hook_(w->commit_hook_of_) : 0;
+}
+
 void worker::add_user_function(std::string name) {
   std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  user_functions_.push_back(std::move(name));
-  // Cached statements were classified without it.
-  statements_.clear();
+  if (std::ranges::find(user_functions_, name) == user_functions_.end()) user_functions_.push_back(std::move(name));
+  // Cached statements were compiled and classified without it.
+  statements_.expire();
 }
 
 void worker::add_cursor(cursor& c) noexcept {
@@ -628,7 +660,8 @@ void worker::shut() noexcept {
 }
 
 void worker::close_database() noexcept {
-  extensions_.clear();
+  // The later ones build on the earlier.
+  while (!extensions_.empty()) extensions_.pop_back();
   statements_.clear();
   if (sqlite3_close(db_) != SQLITE_OK) {
     // Only statements that a function given to run() left behind can be here.

@@ -93,6 +93,14 @@ struct start_listener {
   ~start_listener() = default;
 };
 
+/// Told when a call has run, and when a group has been committed: what has happened to the transaction can be seen now.
+struct call_listener {
+  virtual void call_ended() noexcept = 0;
+
+ protected:
+  ~call_listener() = default;
+};
+
 /// A connection: its thread, its queue, and the only code that touches its sqlite3*. Created on the loop's thread; `submit`,
 /// `refusal` and what is marked so are for the loop's thread, the rest for the worker's own.
 class worker final : public executor {
@@ -116,6 +124,8 @@ class worker final : public executor {
   std::uint64_t next_transaction() noexcept { return ++transactions_; }
   /// The open transaction that runs a `transact` body; 0: none.
   std::uint64_t body_owner = 0;
+  /// How many tasks of user functions it is waiting for: coroutines on the loop that cannot call it.
+  int tasks_waited_for = 0;
   [[nodiscard]] bool is_gone() const noexcept override { return gone_; }
   /// Its last word has been delivered: nothing posted for it would be any more.
   void mark_gone() noexcept { gone_ = true; }
@@ -187,7 +197,19 @@ class worker final : public executor {
   void callback_threw(std::exception_ptr e) noexcept {
     if (!callback_error_) callback_error_ = std::move(e);
   }
+  /// The same from a callback that has no way to make its statement fail: that must not be committed.
+  void callback_spoilt(std::exception_ptr e) noexcept {
+    spoilt_ = true;
+    callback_threw(std::move(e));
+  }
+  [[nodiscard]] bool is_spoilt() const noexcept { return spoilt_; }
   std::exception_ptr take_callback_error() noexcept { return std::exchange(callback_error_, nullptr); }
+  /// Hands over what has been done so far; before a wait that may depend on it.
+  void publish() noexcept;
+  /// From now on no statement is committed that a callback has spoilt.
+  void guard_commits() noexcept;
+  /// The one commit hook of the connection; null: none.
+  void set_commit_hook(int (*hook)(void*), void* of) noexcept;
   /// Functions whose name is among these keep a write out of groups.
   void add_user_function(std::string name);
 
@@ -214,8 +236,11 @@ class worker final : public executor {
   progress_listener* progress = nullptr;
   authorizer_listener* authorizer = nullptr;
   start_listener* before_calls = nullptr;
+  call_listener* after_calls = nullptr;
   int progress_steps = 1000;
   void install_progress_handler() noexcept;
+  /// Makes SQLite compile every prepared statement anew at its next run, and ask the authorizer about it.
+  void ask_authorizer_anew() noexcept;
 
   /// Written by the worker, read by anybody.
   struct counters {
@@ -236,6 +261,7 @@ class worker final : public executor {
 
  private:
   friend class coalescer;
+  friend class hook_set;
   ~worker() override = default;
 
   void start_thread() noexcept;
@@ -255,7 +281,6 @@ class worker final : public executor {
   void execute(operation& op) noexcept;
   void check_owner(const operation& op) const;
   void finish(operation& op) noexcept;
-  void publish() noexcept;
   void checkpoint_when_due() noexcept;
   void end_old_reads() noexcept;
   [[nodiscard]] std::int64_t oldest_read() const noexcept;
@@ -273,6 +298,7 @@ class worker final : public executor {
   static int on_progress(void* self) noexcept;
   static int on_busy(void* self, int tries) noexcept;
   static int on_wal(void* self, sqlite3* db, const char* schema, int pages) noexcept;
+  static int on_commit(void* self) noexcept;
   static int on_authorize(void* self, int action, const char* a, const char* b, const char* schema,
                           const char* trigger) noexcept;
 
@@ -336,6 +362,11 @@ class worker final : public executor {
   statement_traits* classified_ = nullptr;
   std::vector<std::string> user_functions_;
   std::exception_ptr callback_error_;
+  bool spoilt_ = false;
+  bool undone_ = false;
+  bool commits_guarded_ = false;
+  int (*commit_hook_)(void*) = nullptr;
+  void* commit_hook_of_ = nullptr;
   std::vector<std::unique_ptr<extension>> extensions_;
 };
 

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/lineage.hpp>
 #include <cosqlite/detail/parameters.hpp>
 #include <cosqlite/row.hpp>
 #include <cosqlite/sql.hpp>
@@ -142,7 +143,7 @@ struct operation_type {
 };
 
 /// Something of any type, held for an operation.
-struct holder {
+struct COSQLITE_API holder {
   holder() = default;
   holder(const holder&) = delete;
   holder& operator=(const holder&) = delete;
@@ -166,6 +167,7 @@ struct COSQLITE_API operation {
   std::atomic<stop_reason> stop{stop_reason::none};
   const operation_type* type = nullptr;
   std::coroutine_handle<> waiter;
+  const lineage* of_waiter = nullptr;  ///< while it is being started
   ref<executor> where;
   worker* at = nullptr;  ///< the worker that runs, or ran, it
   std::uint64_t owner = 0;
@@ -217,7 +219,7 @@ using operation_ref = ref<operation>;
 /// The same with SQL copied into it. Throws misuse_error on a NUL in the text.
 [[nodiscard]] COSQLITE_API operation_ref make_operation(const call_site& site, const operation_type& type, const sql_text& sql);
 /// Queues it. False: it is complete already (refused, or finished while polling), do not suspend.
-COSQLITE_API bool start(operation& op, std::coroutine_handle<> waiter) noexcept;
+COSQLITE_API bool start(operation& op, std::coroutine_handle<> waiter, const lineage* of_waiter = nullptr) noexcept;
 /// The awaiter goes away, whatever state the call is in.
 COSQLITE_API void abandon(operation_ref op) noexcept;
 /// Queues it without an awaiter.

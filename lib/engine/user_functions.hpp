@@ -1,0 +1,93 @@
+#pragma once
+
+#include <sqlite3.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <cosqlite/detail/parameters.hpp>
+#include <cosqlite/detail/signature.hpp>
+#include <cosqlite/function.hpp>
+
+#include "engine/worker.hpp"
+
+namespace cosqlite::detail {
+
+/// Where a function's result goes. Everything is copied by SQLite before the call returns.
+class result_sink final : public sink {
+ public:
+  result_sink(sqlite3_context* to, std::string_view function) noexcept : to_(to), function_(function) {}
+  void null() override;
+  void integer(std::int64_t v) override;
+  void real(double v) override;
+  void text(std::string_view v) override;
+  void blob(std::span<const std::byte> v) override;
+  void zeros(std::uint64_t n) override;
+  void pointer(std::shared_ptr<void> object, const char* type) override;
+  void name(std::string_view n) override;
+
+ private:
+  sqlite3_context* to_;
+  std::string_view function_;
+};
+
+[[nodiscard]] value_view read_value(sqlite3_value* v);
+
+/// SQLite's values as views, during one call.
+class argument_reader {
+ public:
+  argument_reader(int count, sqlite3_value** values);
+  argument_reader(const argument_reader&) = delete;
+  argument_reader& operator=(const argument_reader&) = delete;
+  [[nodiscard]] std::span<const value_view> values() const noexcept { return {first_, count_}; }
+
+ private:
+  static constexpr std::size_t most_inside = 8;
+
+  std::size_t count_;
+  const value_view* first_;
+  alignas(value_view) std::array<std::byte, most_inside * sizeof(value_view)> inside_;
+  std::vector<value_view> outside_;
+};
+
+/// In a catch block of a callback: the exception becomes the error of the running call; SQLite gets its text, which names the
+/// function and, for an aggregate, the \p method.
+void report_exception(worker& at, sqlite3_context* to, std::string_view function, std::string_view method = {}) noexcept;
+[[nodiscard]] std::string describe_exception(std::string_view function, std::string_view method);
+
+enum class registered : std::uint8_t { function, collation, table };
+
+/// The names that a connection's own functions, collations and tables have, for their removal. On the worker.
+class user_functions final : public extension {
+ public:
+  explicit user_functions(worker& at) noexcept : at_(at) {}
+
+  void add(registered kind, const std::string& name, int arguments = 0);
+  /// The argument counts under that name; taken out.
+  [[nodiscard]] std::vector<int> take(registered kind, const std::string& name);
+
+ private:
+  struct entry {
+    registered kind;
+    std::string name;
+    int arguments;
+  };
+  worker& at_;
+  std::vector<entry> entries_;
+};
+
+/// Throws misuse_error for a NUL in \p name or none at all; \p what: "function".
+void check_name(const std::string& name, std::string_view what, const std::source_location& where);
+/// Throws for \p rc of a registration; \p doing: "create the function f".
+void check_registration(worker& at, const operation& op, int rc, const std::string& doing);
+[[noreturn]] void throw_not_registered(const std::string& name, std::string_view what, const std::source_location& where);
+
+[[nodiscard]] int function_flags(const function_options& options) noexcept;
+
+}  // namespace cosqlite::detail
