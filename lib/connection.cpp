@@ -54,11 +54,9 @@ std::vector<std::string> parameters_of(sqlite3_stmt* stmt) {
 }  // namespace
 
 call<statement> prepare(const call_site& site, const sql_text& sql) {
-  call_site plain = site;
-  plain.stop = {};
-  auto work = [plain](worker& at, operation& op) {
+  auto work = [site](worker& at, operation& op) {
     std::shared_ptr<prepared> p = at.look_up(op);
-    return statement(plain, p, columns_of(p->stmt), parameters_of(p->stmt));
+    return statement(site, p, columns_of(p->stmt), parameters_of(p->stmt));
   };
   using kind = callable_type<decltype(work), statement>;
   operation_ref op = make_operation(site, kind::type, sql);

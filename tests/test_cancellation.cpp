@@ -197,6 +197,11 @@ task<> end_by(way how, std::optional<connection>& db, abandonable& subject, std:
 
 constexpr std::chrono::nanoseconds no_time{0};
 
+task<> close(connection& db) {
+  [[maybe_unused]] const bool local = true;
+  co_await db.close();
+}
+
 }  // namespace
 
 TEST_CASE("a call of every kind that is queued ends in every way without having run") {
@@ -279,19 +284,19 @@ TEST_CASE("close lets calls of every kind finish that were queued before it") {
 
 TEST_CASE("a call that is done but not delivered is reported as done, whatever asks it to stop") {
   const temp_database file;
-  on_loop([&]() -> task<> {
-    connection db = co_await open_with_table(file.path());
-    std::optional<std::string> outcome;
-    std::stop_source stop;
-    abandonable subject = start(quick_execute(db.with(stop.get_token())), outcome);
-    // The loop stands still until the row can be seen from outside: the call is done, its outcome waits.
-    const raw_database other(file.path());
-    while (other.number("SELECT count(*) FROM t") == 0) std::this_thread::yield();
-    stop.request_stop();
-    co_await until([&] { return outcome.has_value(); });
-    CHECK(outcome == "finished");
-    co_return;
-  });
+  support::test_loop loop;
+  connection db = loop.run(open_with_table(file.path()));
+  std::optional<std::string> outcome;
+  std::stop_source stop;
+  // The loop stands still until the row can be seen from outside: the call is done, its outcome waits.
+  abandonable subject = start(quick_execute(db.with(stop.get_token())), outcome);
+  const raw_database other(file.path());
+  while (other.number("SELECT count(*) FROM t") == 0) std::this_thread::yield();
+  CHECK_FALSE(outcome.has_value());
+  stop.request_stop();
+  loop.run(until([&] { return outcome.has_value(); }));
+  CHECK(outcome == "finished");
+  loop.run(close(db));
 }
 
 TEST_CASE("a COMMIT that has happened stays, although its coroutine is destroyed before it hears of it") {

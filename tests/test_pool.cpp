@@ -66,7 +66,8 @@ TEST_CASE("a write through a reader names the right call") {
     const auto e = co_await failure_of<cosqlite::readonly_error>(db.query("INSERT INTO t(v) VALUES (1) RETURNING id"));
     CHECK(support::contains(e.what(), "execute()"));
     transaction tx = co_await db.begin();
-    CHECK(co_await tx.query_one<int>("INSERT INTO t(v) VALUES (1) RETURNING id") == 1);
+    const int id = co_await tx.query_one<int>("INSERT INTO t(v) VALUES (1) RETURNING id");
+    CHECK(id == 1);
     co_await tx.commit();
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
   });
@@ -118,7 +119,8 @@ TEST_CASE("the leased writer makes other writes wait, and what it left open is r
     }
     CHECK(co_await db.with(std::chrono::seconds(10)).query_one<int>("SELECT 1") == 1);
     transaction after = co_await db.begin();
-    CHECK(co_await after.query<std::string>("SELECT v FROM t") == std::vector<std::string>{"other"});
+    const auto left = co_await after.query<std::string>("SELECT v FROM t");
+    CHECK(left == std::vector<std::string>{"other"});
     co_await after.commit();
     CHECK(written);
   });

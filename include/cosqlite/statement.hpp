@@ -29,7 +29,7 @@ struct column {
 
 /// A prepared statement. The connection caches statements by their text anyway; a `statement` saves the look-up, stays
 /// prepared whatever the cache does, and knows its columns and parameters. Movable; dropping it is cheap. Runs are calls like
-/// those of `queries`. Follows schema changes.
+/// those of `queries`, under the limits of the `with(…)` that it was prepared through, if any. Follows schema changes.
 class statement {
  public:
   statement(detail::call_site site, std::shared_ptr<detail::prepared> prepared, std::vector<column> columns,
