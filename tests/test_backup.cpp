@@ -1,0 +1,469 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/foreign.hpp"
+#include "support/on_loop.hpp"
+#include <cosqlite/cosqlite.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/stat.h>
+
+using namespace cosqlite;
+using namespace std::chrono_literals;
+using support::contains;
+using support::failure_of;
+using support::on_loop;
+using support::raw_database;
+using support::temp_database;
+
+namespace {
+
+/// About 1,100 pages of rows.
+task<connection> sample(std::string path) {
+  connection db = co_await open(path);
+  co_await db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, pad)");
+  co_await db.execute(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+      "INSERT INTO t SELECT i, zeroblob(4000) FROM n");
+  co_return db;
+}
+
+task<int> rows_of(connection& db) {
+  const int n = co_await db.query_one<int>("SELECT count(*) FROM t");
+  co_return n;
+}
+
+std::vector<std::string> files_in(const temp_database& at) {
+  std::vector<std::string> names;
+  for (const auto& e : std::filesystem::directory_iterator(at.folder())) names.push_back(e.path().filename().string());
+  std::ranges::sort(names);
+  return names;
+}
+
+bool has_partial_file(const temp_database& at) {
+  return std::ranges::any_of(files_in(at), [](const std::string& n) { return contains(n, ".partial"); });
+}
+
+foreign::coroutine back_up_to_path(connection* db, std::string path) {
+  co_await db->backup(path, backup_options{.pages = 10});
+}
+
+foreign::coroutine back_up_to(connection* db, connection* to) { co_await db->backup(*to, backup_options{.pages = 10}); }
+
+}  // namespace
+
+TEST_CASE("a backup to a path is a complete database, and reports its progress") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const std::string copy = (at.folder() / "copy.db").string();
+    std::vector<backup_progress> seen;
+    const auto report = [&seen](const backup_progress& p) { seen.push_back(p); };
+    const backup_progress last = co_await db.backup(copy, backup_options{.pages = 100, .verify = true}, report);
+    CHECK(last.remaining == 0);
+    CHECK(last.total > 1000);
+    CHECK(last.restarts == 0);
+    CHECK(seen.size() > 10);
+    CHECK(seen.front().remaining == seen.front().total - 100);
+    CHECK(std::ranges::is_sorted(seen, std::ranges::greater(), &backup_progress::remaining));
+    raw_database found(copy);
+    CHECK(found.text("PRAGMA integrity_check") == "ok");
+    CHECK(found.number("SELECT count(*) FROM t") == 1000);
+    CHECK_FALSE(has_partial_file(at));
+  });
+}
+
+TEST_CASE("a database goes from memory to disk and back") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection memory = co_await sample(":memory:");
+    const std::string copy = (at.folder() / "copy.db").string();
+    co_await memory.backup(copy);
+    connection disk = co_await open(copy);
+    int rows = co_await rows_of(disk);
+    CHECK(rows == 1000);
+    co_await disk.execute("DELETE FROM t WHERE id > 10");
+    connection again = co_await open(":memory:");
+    co_await disk.backup(again);
+    rows = co_await rows_of(again);
+    CHECK(rows == 10);
+    co_await disk.backup(memory, {.pages = 0});
+    rows = co_await rows_of(memory);
+    CHECK(rows == 10);
+  });
+}
+
+TEST_CASE("other calls run between the steps, and what they change is in the copy") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    int between = 0;
+    bool stop = false;
+    const auto writer = [](connection* to, int* count, bool* done) -> task<> {
+      while (!*done) {
+        co_await to->execute("UPDATE t SET pad = 'changed' WHERE id = 1000");
+        co_await to->execute("INSERT INTO t(pad) VALUES('new')");
+        ++*count;
+      }
+    };
+    spawn(writer(&db, &between, &stop));
+    connection to = co_await open((at.folder() / "copy.db").string());
+    const backup_progress last = co_await db.backup(to, {.pages = 10});
+    stop = true;
+    CHECK(last.restarts == 0);
+    CHECK(between > 10);
+    const std::string ok = co_await to.query_one<std::string>("PRAGMA integrity_check");
+    CHECK(ok == "ok");
+    const std::string changed = co_await to.query_one<std::string>("SELECT pad FROM t WHERE id = 1000");
+    CHECK(changed == "changed");
+    const int rows = co_await rows_of(to);
+    CHECK(rows > 1010);
+  });
+}
+
+TEST_CASE("writes of other connections make it begin anew, and after some restarts it comes to its end nevertheless") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    raw_database other(at.path());
+    connection to = co_await open(":memory:");
+    const auto disturb = [&other](const backup_progress&) { other.execute("INSERT INTO t(pad) VALUES('foreign')"); };
+    const backup_progress last = co_await db.backup(to, {.pages = 50, .restarts = 4}, disturb);
+    CHECK(last.restarts == 5);
+    CHECK(last.remaining == 0);
+    const int rows = co_await rows_of(to);
+    CHECK(rows > 1000);
+    const std::string copy = (at.folder() / "copy.db").string();
+    const backup_progress second = co_await db.backup(copy, {.pages = 50, .restarts = 0}, disturb);
+    CHECK(second.restarts == 1);
+    CHECK(raw_database(copy).text("PRAGMA integrity_check") == "ok");
+  });
+}
+
+TEST_CASE("a backup onto itself is refused, by whatever name") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const misuse_error same = co_await failure_of<misuse_error>(db.backup(db));
+    CHECK(contains(same.what(), "onto itself"));
+    connection second = co_await open(at.path());
+    const misuse_error file = co_await failure_of<misuse_error>(db.backup(second));
+    CHECK(contains(file.what(), "onto itself"));
+    const misuse_error path = co_await failure_of<misuse_error>(db.backup(at.path()));
+    CHECK(contains(path.what(), "onto itself"));
+    std::filesystem::create_symlink(at.path(), at.folder() / "link.db");
+    const misuse_error link = co_await failure_of<misuse_error>(db.backup((at.folder() / "link.db").string()));
+    const misuse_error vacuum = co_await failure_of<misuse_error>(db.vacuum_into(at.path()));
+    const misuse_error memory = co_await failure_of<misuse_error>(db.backup(":memory:"));
+    CHECK(contains(memory.what(), "needs the name of a file"));
+    int rows = co_await rows_of(db);
+    CHECK(rows == 1000);
+    rows = co_await rows_of(second);
+    CHECK(rows == 1000);
+    connection a = co_await open(":memory:");
+    connection b = co_await open(":memory:");
+    co_await a.backup(b);
+    co_await b.backup(a);
+  });
+}
+
+TEST_CASE("two backups in opposite directions are refused instead of waiting for one another") {
+  on_loop([]() -> task<> {
+    connection a = co_await sample(":memory:");
+    connection b = co_await sample(":memory:");
+    std::string second;
+    const auto opposite = [](connection* from, connection* to, std::string* what) -> task<> {
+      try {
+        co_await from->backup(*to);
+      } catch (const misuse_error& e) {
+        *what = e.what();
+      }
+    };
+    co_await when_all(opposite(&a, &b, &second), opposite(&b, &a, &second));
+    CHECK(contains(second, "is the destination of another one"));
+  });
+}
+
+TEST_CASE("an existing database is replaced when nobody uses it, and only then") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const std::string copy = (at.folder() / "copy.db").string();
+    {
+      raw_database old(copy);
+      old.execute("PRAGMA journal_mode = WAL");
+      old.execute("CREATE TABLE old(a)");
+      const busy_error e = co_await failure_of<busy_error>(db.with(300ms).backup(copy));
+      CHECK(contains(e.what(), "another connection has it open"));
+      CHECK(old.number("SELECT count(*) FROM old") == 0);
+      const busy_error vacuum = co_await failure_of<busy_error>(db.vacuum_into(copy));
+    }
+    co_await db.backup(copy);
+    raw_database found(copy);
+    CHECK(found.number("SELECT count(*) FROM t") == 1000);
+    CHECK(found.number("SELECT count(*) FROM sqlite_schema WHERE name = 'old'") == 0);
+    CHECK_FALSE(has_partial_file(at));
+  });
+}
+
+TEST_CASE("what cannot be a destination is left as it is") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const std::string text = (at.folder() / "notes.txt").string();
+    std::ofstream(text) << "these are the notes of somebody, and no database; they are long enough to have a header of "
+                           "one hundred bytes, and more";
+    const auto size = std::filesystem::file_size(text);
+    const corrupt_error e = co_await failure_of<corrupt_error>(db.backup(text));
+    CHECK(contains(e.what(), "notes.txt"));
+    CHECK(std::filesystem::file_size(text) == size);
+    const io_error folder = co_await failure_of<io_error>(db.backup(at.folder().string()));
+    const io_error missing =
+        co_await failure_of<io_error>(db.backup((at.folder() / "no" / "such" / "copy.db").string()));
+    CHECK_FALSE(has_partial_file(at));
+    const misuse_error schema = co_await failure_of<misuse_error>(db.backup(text, {.from = "nowhere"}));
+    CHECK(contains(schema.what(), "nowhere"));
+    const int rows = co_await rows_of(db);
+    CHECK(rows == 1000);
+  });
+}
+
+TEST_CASE("a destination that cannot take the copy says why, and stays usable and unchanged") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const std::string path = (at.folder() / "to.db").string();
+    {
+      raw_database small(path);
+      small.execute("PRAGMA page_size = 1024");
+      small.execute("CREATE TABLE small(a)");
+    }
+    {
+      connection to = co_await open(path);
+      const readonly_error e = co_await failure_of<readonly_error>(db.backup(to));
+      CHECK(contains(e.what(), "another page size"));
+      const int n = co_await to.query_one<int>("SELECT count(*) FROM small");
+      CHECK(n == 0);
+      co_await to.close();
+    }
+    connection memory = co_await sample(":memory:");
+    {
+      row_stream reading = memory.stream("SELECT * FROM t");
+      co_await reading.next();
+      const error in_use = co_await failure_of<error>(db.backup(memory));
+      CHECK(contains(in_use.what(), "in use"));
+    }
+    co_await memory.execute("BEGIN");
+    const misuse_error inside = co_await failure_of<misuse_error>(db.backup(memory));
+    co_await memory.execute("COMMIT");
+    co_await memory.execute("PRAGMA max_page_count = 1");
+    connection fresh = co_await open(":memory:");
+    co_await db.backup(memory);
+    memory = connection();
+    const closed_error gone = co_await failure_of<closed_error>(db.backup(memory));
+    const int rows = co_await rows_of(db);
+    CHECK(rows == 1000);
+  });
+}
+
+TEST_CASE("a backup that is stopped, late, or whose progress throws leaves nothing") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const std::string copy = (at.folder() / "copy.db").string();
+    std::stop_source stop;
+    const auto stop_soon = [&stop](const backup_progress& p) {
+      if (p.remaining < p.total / 2) stop.request_stop();
+    };
+    const cancelled_error e = co_await failure_of<cancelled_error>(
+        db.with(stop.get_token()).backup(copy, backup_options{.pages = 50}, stop_soon));
+    CHECK_FALSE(std::filesystem::exists(copy));
+    CHECK_FALSE(has_partial_file(at));
+    const timeout_error late =
+        co_await failure_of<timeout_error>(db.with(30ms).backup(copy, backup_options{.pages = 1, .pause = 5ms}));
+    CHECK_FALSE(has_partial_file(at));
+    const auto throws = [](const backup_progress&) { throw std::runtime_error("enough"); };
+    const std::runtime_error thrown =
+        co_await failure_of<std::runtime_error>(db.backup(copy, backup_options(), throws));
+    CHECK(std::string(thrown.what()) == "enough");
+    CHECK_FALSE(std::filesystem::exists(copy));
+    CHECK_FALSE(has_partial_file(at));
+
+    connection to = co_await open(":memory:");
+    co_await to.execute("CREATE TABLE before(a)");
+    const std::runtime_error again = co_await failure_of<std::runtime_error>(db.backup(to, backup_options(), throws));
+    const int n = co_await to.query_one<int>("SELECT count(*) FROM before");
+    CHECK(n == 0);
+    co_await db.backup(to);
+    const int rows = co_await rows_of(to);
+    CHECK(rows == 1000);
+  });
+}
+
+TEST_CASE("a backup whose coroutine is destroyed leaves nothing, and both connections usable") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const std::string copy = (at.folder() / "copy.db").string();
+    connection to = co_await open(":memory:");
+    co_await to.execute("CREATE TABLE before(a)");
+    for (int i = 0; i < 12; ++i) {
+      {
+        const foreign::coroutine one = back_up_to_path(&db, copy);
+        const foreign::coroutine two = back_up_to(&db, &to);
+        for (int k = 0; k < i; ++k) co_await sleep_for(0ns);
+      }
+      const int n = co_await to.query_one<int>("SELECT count(*) FROM before");
+      CHECK(n == 0);
+    }
+    co_await db.close();
+    CHECK_FALSE(std::filesystem::exists(copy));
+  });
+  CHECK_FALSE(has_partial_file(at));
+}
+
+TEST_CASE("a source or destination that closes during a backup ends it") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    const std::string copy = (at.folder() / "copy.db").string();
+    {
+      connection db = co_await sample(at.path());
+      const auto drop = [&db](const backup_progress&) { db = connection(); };
+      const closed_error e = co_await failure_of<closed_error>(db.backup(copy, backup_options{.pages = 10}, drop));
+      CHECK_FALSE(std::filesystem::exists(copy));
+      CHECK_FALSE(has_partial_file(at));
+    }
+    connection db = co_await open(at.path());
+    connection to = co_await open(":memory:");
+    bool dropped = false;
+    const auto drop = [&](const backup_progress&) {
+      if (!std::exchange(dropped, true)) to = connection();
+    };
+    const closed_error e =
+        co_await failure_of<closed_error>(db.backup(to, backup_options{.pages = 1, .pause = 1ms}, drop));
+    CHECK(contains(e.what(), "destination"));
+    connection last = co_await open(":memory:");
+    const auto drop_source = [&db](const backup_progress&) { db = connection(); };
+    const closed_error gone =
+        co_await failure_of<closed_error>(db.backup(last, backup_options{.pages = 10}, drop_source));
+    co_await last.execute("CREATE TABLE usable(a)");
+  });
+}
+
+TEST_CASE("a source that is locked is tried again until the deadline") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    {
+      raw_database file(at.path());
+      file.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, pad)");
+      file.execute("INSERT INTO t(pad) VALUES(1)");
+    }
+    open_options options;
+    options.journal_mode = journal::keep;
+    options.busy_timeout = 5ms;
+    connection db = co_await open(at.path(), options);
+    connection to = co_await open(":memory:");
+    raw_database other(at.path());
+    other.execute("BEGIN EXCLUSIVE");
+    const timeout_error e = co_await failure_of<timeout_error>(db.with(60ms).backup(to));
+    CHECK(e.spent_in() == timeout_error::stage::lock);
+    const busy_error busy = co_await failure_of<busy_error>(db.backup(to));
+    const auto release = [](const raw_database* locked) -> task<> {
+      const auto pause = 30ms;
+      co_await sleep_for(pause);
+      locked->execute("COMMIT");
+    };
+    spawn(release(&other));
+    co_await db.with(20s).backup(to);
+    const int rows = co_await rows_of(to);
+    CHECK(rows == 1);
+    co_await db.execute("BEGIN IMMEDIATE");
+    co_await db.execute("INSERT INTO t(pad) VALUES(2)");
+    const timeout_error own = co_await failure_of<timeout_error>(db.with(40ms).backup(to));
+    co_await db.execute("COMMIT");
+    co_await db.backup(to);
+  });
+}
+
+TEST_CASE("a copy is no more readable than its source") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    REQUIRE(chmod(at.path().c_str(), 0600) == 0);
+    for (const char* name : {"a.db", "b.db"}) {
+      const std::string copy = (at.folder() / name).string();
+      if (*name == 'a') co_await db.backup(copy);
+      if (*name == 'b') co_await db.vacuum_into(copy);
+      struct stat found{};
+      REQUIRE(stat(copy.c_str(), &found) == 0);
+      CHECK((found.st_mode & 0777) == 0600);
+    }
+  });
+}
+
+TEST_CASE("vacuum_into writes a compacted copy, or nothing") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    co_await db.execute("DELETE FROM t WHERE id > 10");
+    const std::string copy = (at.folder() / "copy.db").string();
+    co_await db.vacuum_into(copy);
+    CHECK(std::filesystem::file_size(copy) < 100'000);
+    CHECK(raw_database(copy).number("SELECT count(*) FROM t") == 10);
+    co_await db.vacuum_into(copy);
+    const error unknown = co_await failure_of<error>(db.vacuum_into(copy, "nowhere"));
+    CHECK(raw_database(copy).number("SELECT count(*) FROM t") == 10);
+    co_await db.execute("BEGIN");
+    const error inside = co_await failure_of<error>(db.vacuum_into((at.folder() / "no.db").string()));
+    CHECK(contains(inside.what(), "cannot VACUUM from within a transaction"));
+    co_await db.execute("ROLLBACK");
+    CHECK_FALSE(has_partial_file(at));
+    CHECK_FALSE(std::filesystem::exists(at.folder() / "no.db"));
+  });
+}
+
+TEST_CASE("attached schemas are backed up by their name") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    open_options options;
+    options.attach = true;
+    connection db = co_await open(":memory:", options);
+    co_await db.execute("ATTACH ':memory:' AS extra");
+    co_await db.execute("CREATE TABLE extra.t(id)");
+    co_await db.execute("INSERT INTO extra.t VALUES(1), (2)");
+    connection to = co_await open(":memory:");
+    co_await db.backup(to, {.from = "extra"});
+    const int rows = co_await rows_of(to);
+    CHECK(rows == 2);
+    const error unknown = co_await failure_of<error>(db.backup(to, {.from = "nowhere"}));
+    CHECK(contains(unknown.what(), "unknown database nowhere"));
+  });
+}
+
+TEST_CASE("a destination on another thread's loop is refused") {
+  on_loop([]() -> task<> {
+    connection db = co_await sample(":memory:");
+    std::atomic<connection*> elsewhere{nullptr};
+    std::atomic<bool> done{false};
+    std::thread thread([&elsewhere, &done] {
+      const auto body = [&elsewhere, &done]() -> task<> {
+        connection there = co_await open(":memory:");
+        elsewhere = &there;
+        while (!done) co_await sleep_for(1ms);
+      };
+      run(body());
+    });
+    while (!elsewhere) co_await sleep_for(1ms);
+    const misuse_error e = co_await failure_of<misuse_error>(db.backup(*elsewhere));
+    done = true;
+    thread.join();
+    CHECK(contains(e.what(), "loop"));
+  });
+}
