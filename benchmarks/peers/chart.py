@@ -9,7 +9,7 @@ import sys
 
 WIDTH, LABELS, RIGHT = 860, 330, 60
 BAR, GAP, TOP, BOTTOM = 11, 14, 62, 34
-LOW, HIGH = 0.01, 100
+LOW, HIGH = 0.004, 100
 CLASSES = ("ours", "first", "second")
 
 STYLE = """
