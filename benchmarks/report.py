@@ -91,7 +91,7 @@ def peer_table(report):
     rows = ((r["name"], compact(r["raw_rate"]), *(cell(r["peers"][n]) for n in names)) for r in report["rows"])
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     text = table(("workload", "raw, a second", *names), ("---", "--:", *["---"] * len(names)), rows)
-    text += f"\n\nRatio to the raw C API (spread), and CPU time each. {report['turns']} turns; {versions}."
+    text += f"\n\nRatio to the raw C API (spread), and CPU time each. {report['turns']} turns.\n{versions}."
     return text + (" Taken with `--quick`: rough." if report["quick"] else "")
 
 
