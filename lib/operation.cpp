@@ -150,14 +150,14 @@ void operation::recycle() noexcept {
   timeout = deadline = 0;
   serial = 0;
   submitted_at = 0;
-  counted = borrows = in_lock = in_body = detaches = last = false;
+  counted = borrows = in_lock = in_body = detaches = last = awaited_again = false;
   location = {};
   if (!store().keep(this)) delete this;
 }
 
 bool start(operation& op, std::coroutine_handle<> waiter, const lineage* of_waiter) noexcept {
   if (op.state.load(std::memory_order_relaxed) != op_state::built) {
-    complete_with(op, std::make_exception_ptr(misuse_error("a call can be awaited only once", {21})));
+    op.awaited_again = true;
     return false;
   }
   if (op.type->closes && (!op.where || op.where->is_gone())) {
@@ -200,8 +200,11 @@ void abandon(operation_ref op) noexcept {
 }
 
 void check(operation& op) {
+  if (std::exchange(op.awaited_again, false)) throw misuse_error("a call can be awaited only once", {21});
   if (op.error) std::rethrow_exception(std::move(op.error));
 }
+
+void throw_no_call() { throw misuse_error("this call was moved from: await the one that it was moved to", {21}); }
 
 void stop_request::operator()() const noexcept {
   stop_reason none = stop_reason::none;

@@ -33,8 +33,8 @@ operation_ref read_ahead::fetch(std::coroutine_handle<> waiter, bool& suspended)
 bool read_ahead::ready() noexcept {
   if (ended_ || !from_) return true;
   if (!first_ || !is_done(*first_)) return false;
-  // A reader that always finds its batch would never let the loop turn.
-  return !where_ || !where_->loop_bridge().turn_is_over();
+  // A reader that always finds its batch would never let the loop turn. A connection that has closed brings no more turns.
+  return !where_ || where_->is_gone() || !where_->loop_bridge().turn_is_over();
 }
 
 bool read_ahead::wait(std::coroutine_handle<> waiter) noexcept {
@@ -44,7 +44,7 @@ bool read_ahead::wait(std::coroutine_handle<> waiter) noexcept {
     return suspended;
   }
   if (is_done(*first_) && !first_->counted) {
-    if (!where_) return false;
+    if (!where_ || where_->is_gone()) return false;
     // Delivered already: once more, when the loop has turned.
     where_->loop_bridge().deliver_next_turn(*first_);
   }

@@ -21,7 +21,15 @@ constexpr operation_type end_operation{.run = &run_end, .urgent = true};
 stream_source::stream_source(const call_site& site, operation_ref origin, const operation_type& fetch)
     : site_(site), where_(site.where), cursor_(ref<cursor>::adopt(new cursor(std::move(origin)))), type_(&fetch) {}
 
-stream_source::stream_source(stream_source&& other) noexcept = default;
+stream_source::stream_source(stream_source&& other) noexcept
+    : site_(std::move(other.site_)),
+      where_(std::move(other.where_)),
+      cursor_(std::move(other.cursor_)),
+      type_(other.type_),
+      current_(std::move(other.current_)),
+      first_(std::move(other.first_)),
+      second_(std::move(other.second_)),
+      ended_(std::exchange(other.ended_, true)) {}
 
 stream_source& stream_source::operator=(stream_source&& other) noexcept {
   if (this == &other) return *this;
@@ -33,7 +41,7 @@ stream_source& stream_source::operator=(stream_source&& other) noexcept {
   current_ = std::move(other.current_);
   first_ = std::move(other.first_);
   second_ = std::move(other.second_);
-  ended_ = other.ended_;
+  ended_ = std::exchange(other.ended_, true);
   return *this;
 }
 
@@ -80,8 +88,8 @@ bool stream_source::take() {
   try {
     check(*current_);
   } catch (...) {
-    ended_ = true;
-    first_ = {};
+    // The batch may never have reached the worker: the statement must be reset all the same.
+    close();
     throw;
   }
   if (current_->last) {

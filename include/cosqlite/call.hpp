@@ -31,9 +31,10 @@ class [[nodiscard]] call {
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) noexcept {
-    return detail::start(*op_, waiter, detail::lineage_of(waiter));
+    return op_ && detail::start(*op_, waiter, detail::lineage_of(waiter));
   }
   T await_resume() {
+    if (!op_) [[unlikely]] detail::throw_no_call();
     detail::check(*op_);
     if constexpr (!std::is_void_v<T>) return detail::take_result<T>(*op_);
   }

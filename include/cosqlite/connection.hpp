@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <cosqlite/aggregate_function.hpp>
+#include <cosqlite/backup.hpp>
 #include <cosqlite/blob.hpp>
 #include <cosqlite/call.hpp>
 #include <cosqlite/changes.hpp>
@@ -20,6 +21,7 @@
 #include <cosqlite/detail/export.hpp>
 #include <cosqlite/detail/operation.hpp>
 #include <cosqlite/diagnostics.hpp>
+#include <cosqlite/dump.hpp>
 #include <cosqlite/explain.hpp>
 #include <cosqlite/extension_loading.hpp>
 #include <cosqlite/function.hpp>
@@ -27,6 +29,7 @@
 #include <cosqlite/observe.hpp>
 #include <cosqlite/options.hpp>
 #include <cosqlite/queries.hpp>
+#include <cosqlite/serialize.hpp>
 #include <cosqlite/session.hpp>
 #include <cosqlite/settings.hpp>
 #include <cosqlite/statement.hpp>
@@ -49,6 +52,9 @@ template <class Self>
 class connection_calls : public queries<Self>,
                          public transaction_calls<Self>,
                          public blob_calls<Self>,
+                         public backup_calls<Self>,
+                         public serialize_calls<Self>,
+                         public dump_calls<Self>,
                          public function_calls<Self>,
                          public aggregate_function_calls<Self>,
                          public collation_calls<Self>,

@@ -5,6 +5,7 @@
 #include <cosqlite/adapter.hpp>
 #include <cosqlite/aggregate_function.hpp>
 #include <cosqlite/array.hpp>
+#include <cosqlite/backup.hpp>
 #include <cosqlite/blob.hpp>
 #include <cosqlite/call.hpp>
 #include <cosqlite/changes.hpp>
@@ -14,6 +15,7 @@
 #include <cosqlite/connection.hpp>
 #include <cosqlite/converters.hpp>
 #include <cosqlite/diagnostics.hpp>
+#include <cosqlite/dump.hpp>
 #include <cosqlite/enum_text.hpp>
 #include <cosqlite/error.hpp>
 #include <cosqlite/execute_result.hpp>
@@ -22,13 +24,14 @@
 #include <cosqlite/filesystem.hpp>
 #include <cosqlite/function.hpp>
 #include <cosqlite/hooks.hpp>
-#include <cosqlite/observe.hpp>
 #include <cosqlite/migration.hpp>
+#include <cosqlite/observe.hpp>
 #include <cosqlite/options.hpp>
 #include <cosqlite/pool.hpp>
 #include <cosqlite/queries.hpp>
 #include <cosqlite/row.hpp>
 #include <cosqlite/run.hpp>
+#include <cosqlite/serialize.hpp>
 #include <cosqlite/session.hpp>
 #include <cosqlite/settings.hpp>
 #include <cosqlite/sleep.hpp>

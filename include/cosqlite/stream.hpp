@@ -47,7 +47,6 @@ class COSQLITE_API stream_source {
   operation_ref first_;
   operation_ref second_;
   bool ended_ = false;
-  bool waited_ = false;
 };
 
 /// Waits for a stream's batch only where its rows have run out.
@@ -100,6 +99,15 @@ class typed_stream {
  public:
   typed_stream(const detail::call_site& site, detail::operation_ref origin)
       : source_(site, std::move(origin), detail::all_rows<T>::fetch) {}
+  typed_stream(typed_stream&& other) noexcept
+      : source_(std::move(other.source_)), at_(std::exchange(other.at_, 0)), end_(std::exchange(other.end_, 0)) {}
+  typed_stream& operator=(typed_stream&& other) noexcept {
+    source_ = std::move(other.source_);
+    at_ = std::exchange(other.at_, 0);
+    end_ = std::exchange(other.end_, 0);
+    return *this;
+  }
+  ~typed_stream() = default;
 
   /// The following row, or nothing after the last. Throws what the statement met; the stream has ended then.
   [[nodiscard]] auto next() noexcept { return detail::next_row<typed_stream>(*this); }
@@ -142,6 +150,15 @@ class row_stream {
  public:
   row_stream(const detail::call_site& site, detail::operation_ref origin)
       : source_(site, std::move(origin), detail::fetch_operation) {}
+  row_stream(row_stream&& other) noexcept
+      : source_(std::move(other.source_)), at_(std::exchange(other.at_, 0)), end_(std::exchange(other.end_, 0)) {}
+  row_stream& operator=(row_stream&& other) noexcept {
+    source_ = std::move(other.source_);
+    at_ = std::exchange(other.at_, 0);
+    end_ = std::exchange(other.end_, 0);
+    return *this;
+  }
+  ~row_stream() = default;
 
   /// The following row, or nothing after the last. Throws what the statement met; the stream has ended then.
   [[nodiscard]] auto next() noexcept { return detail::next_row<row_stream>(*this); }

@@ -1,6 +1,8 @@
 #include "engine/binder.hpp"
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 namespace cosqlite::detail {
 
@@ -20,6 +22,23 @@ int named_index(const operation& op, const prepared& p, std::string_view name) {
   }
   throw misuse_error("the statement has no parameter named " + text,
                      {SQLITE_RANGE, std::string(sql_of(op)), op.location});
+}
+
+/// Where some arguments are named: those before the first stand at their positions, and none may take another's place, since
+/// then a parameter would silently stay NULL.
+void fill(const operation& op, const prepared& p, std::vector<bool>& filled, int parameter, int position) {
+  const auto at = static_cast<std::size_t>(parameter) - 1;
+  if (filled.empty()) {
+    filled.resize(static_cast<std::size_t>(p.parameters));
+    std::fill_n(filled.begin(), position - 1, true);
+  }
+  if (filled[at]) {
+    const char* name = sqlite3_bind_parameter_name(p.stmt, parameter);
+    throw misuse_error("parameter " + std::to_string(parameter) + (name ? " (" + std::string(name) + ")" : std::string()) +
+                           " is bound twice: an argument without a name is for the parameter at its own position",
+                       {SQLITE_RANGE, std::string(sql_of(op)), op.location});
+  }
+  filled[at] = true;
 }
 
 // sqlite3_bind_text and sqlite3_bind_blob take a null pointer for NULL, also with no bytes.
@@ -50,22 +69,23 @@ void bind_arguments(worker& at, const prepared& p, const operation& op, const pa
   const auto slots = args.slots();
   if (slots.size() != static_cast<std::size_t>(p.parameters)) wrong_count(op, p.parameters, slots.size());
   int position = 0;
+  std::vector<bool> filled;
   for (const parameters::slot& s : slots) {
-    const int i = s.name_size == 0 ? ++position : named_index(op, p, {args.data() + s.name_at, s.name_size});
+    ++position;
+    const int i = s.name_size == 0 ? position : named_index(op, p, {args.data() + s.name_at, s.name_size});
+    if (s.name_size != 0 || !filled.empty()) fill(op, p, filled, i, position);
     const int rc = bind_slot(p.stmt, i, s, args);
     if (rc != SQLITE_OK) throw_sqlite_error(at.db(), rc, p.sql, op.location, "bind parameter " + std::to_string(i));
   }
 }
 
 int statement_binder::slot() {
-  if (named_ != 0) {
-    const int i = named_;
-    named_ = 0;
-    ++next_;
-    return i;
-  }
   if (next_ >= p_.parameters) wrong_count(op_, p_.parameters, static_cast<std::size_t>(next_) + 1);
-  return ++next_;
+  const int named = std::exchange(named_, 0);
+  ++next_;
+  const int i = named != 0 ? named : next_;
+  if (named != 0 || !filled_.empty()) fill(op_, p_, filled_, i, next_);
+  return i;
 }
 
 void statement_binder::check_complete() const {

@@ -20,6 +20,7 @@ class statement_binder final : public sink {
   /// Before each row.
   void restart() noexcept {
     next_ = 0;
+    filled_.clear();
     objects_.clear();
   }
   /// After each row: throws when it bound too few.
@@ -44,6 +45,7 @@ class statement_binder final : public sink {
   const prepared& p_;
   int next_ = 0;
   int named_ = 0;
+  std::vector<bool> filled_;
   std::vector<std::shared_ptr<void>> objects_;
 };
 

@@ -96,7 +96,13 @@ bridge::~bridge() {
 }
 
 void bridge::detach() noexcept {
-  if (--attached_ == 0) close_handles();
+  --attached_;
+  close_when_unused();
+}
+
+/// Calls that another thread has stopped may still be on their way when the last connection has gone.
+void bridge::close_when_unused() noexcept {
+  if (attached_ == 0 && pending_ == 0 && !closing_) close_handles();
 }
 
 void bridge::close_handles() noexcept {
@@ -129,7 +135,9 @@ void bridge::settled(operation& op) noexcept {
   if (!op.counted) return;
   op.counted = false;
   if (op.timer_slot != 0) forget_deadline(op);
-  if (--pending_ == 0) uv_unref(reinterpret_cast<uv_handle_t*>(&async_));
+  if (--pending_ != 0) return;
+  uv_unref(reinterpret_cast<uv_handle_t*>(&async_));
+  close_when_unused();
 }
 
 void bridge::start_polling() noexcept {
@@ -187,7 +195,7 @@ bool bridge::turn_is_over() const noexcept { return now_ns() - turn_began_ > tur
 void bridge::turn() noexcept {
   const ref<bridge> keep(this);
   const loop_scope scope(loop_);
-  thread_ = std::this_thread::get_id();
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   state_.store(state::active, std::memory_order_seq_cst);
   in_turn_ = true;
   turn_began_ = now_ns();
@@ -352,7 +360,7 @@ void bridge::arm_timer() noexcept {
 void bridge::expire_due() noexcept {
   const ref<bridge> keep(this);
   const loop_scope scope(loop_);
-  thread_ = std::this_thread::get_id();
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   while (deadlines_.size() > 1 && deadlines_[1].deadline <= now_ns()) {
     operation& op = *deadlines_[1].op;
     forget_deadline(op);

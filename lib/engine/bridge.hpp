@@ -34,7 +34,7 @@ class bridge {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  /// A connection comes or goes; with the last one the handles close.
+  /// A connection comes or goes; with the last one, and the last call, the handles close.
   void attach() noexcept { ++attached_; }
   void detach() noexcept;
 
@@ -51,7 +51,9 @@ class bridge {
   /// Wakes \p w when the coroutines at hand have run, once for all they submit. False: wake it now.
   bool wake_later(worker& w) noexcept;
 
-  [[nodiscard]] bool on_loop_thread() const noexcept { return thread_ == std::this_thread::get_id(); }
+  [[nodiscard]] bool on_loop_thread() const noexcept {
+    return thread_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  }
   [[nodiscard]] uv_loop_t* loop() const noexcept { return loop_; }
   /// Whether coroutines have been run for so long that the loop should turn before more are.
   [[nodiscard]] bool turn_is_over() const noexcept;
@@ -85,6 +87,7 @@ class bridge {
   void sift_down(std::size_t i) noexcept;
   void arm_timer() noexcept;
   void expire_due() noexcept;
+  void close_when_unused() noexcept;
   void close_handles() noexcept;
 
   uv_loop_t* loop_;
@@ -92,7 +95,7 @@ class bridge {
   uv_idle_t idle_;
   uv_timer_t timer_;
   std::atomic<std::uint32_t> references_{1};
-  std::thread::id thread_;
+  std::atomic<std::thread::id> thread_;  // other threads ask, to be refused
   int attached_ = 0;
   int open_handles_ = 0;
   std::int64_t pending_ = 0;

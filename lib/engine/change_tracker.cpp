@@ -122,9 +122,14 @@ void change_tracker::call_ended() noexcept {
 }
 
 void change_tracker::statement_begins(sqlite3_stmt* stmt) noexcept {
+  // Foreign key actions are traced as if their statement began again; its steps are counted when it stops.
+  const int steps = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 0);
+  const bool ran_before = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_RUN, 0) != 0;
+  if (stmt == statement_ && ran_before && steps == steps_before_) return;
   end_statement(stmt);
   settle();
   statement_ = stmt;
+  steps_before_ = steps;
   note_control(stmt);
 }
 

@@ -100,6 +100,7 @@ class change_tracker final : public extension, public call_listener, public tran
   std::string control_name_;
   bool committing_ = false;
   sqlite3_stmt* statement_ = nullptr;
+  int steps_before_ = 0;         // of the statement, when it began
   std::size_t rows_ = 0;         // that the statement has changed,
   std::size_t direct_rows_ = 0;  // and of those not by triggers
 };

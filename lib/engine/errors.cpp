@@ -1,5 +1,6 @@
 #include "engine/errors.hpp"
 
+#include "engine/cursor.hpp"
 #include "engine/statement_cache.hpp"
 
 namespace cosqlite::detail {
@@ -74,6 +75,7 @@ void throw_sqlite_error(sqlite3* db, int rc, std::string_view sql, const std::so
 }
 
 std::string_view sql_of(const operation& op) noexcept {
+  if (op.from) return sql_of(op.from->origin());
   return op.statement ? std::string_view(op.statement->sql) : std::string_view(op.sql);
 }
 

@@ -67,7 +67,7 @@ void check_text(worker& at, const void* data) {
 void step_rows(worker& at, operation& op, prepared& p) {
   const operation_type& type = *op.type;
   cell_buffer buffer;
-  int rc = sqlite3_step(p.stmt);
+  int rc = at.step(p.stmt);
   if (type.wants_names) op.names = p.column_names_now();
   if (type.begin) type.begin(op);
   if (rc == SQLITE_ROW && type.row) {
@@ -78,10 +78,10 @@ void step_rows(worker& at, operation& op, prepared& p) {
       read_cells(at, p.stmt, cells, columns);
       // A write goes on to its end, whatever rows it returns: only then has it happened.
       if (!type.row(op, cells, columns) && p.traits.read_only) return;
-      rc = sqlite3_step(p.stmt);
+      rc = at.step(p.stmt);
     } while (rc == SQLITE_ROW);
   }
-  while (rc == SQLITE_ROW) rc = sqlite3_step(p.stmt);
+  while (rc == SQLITE_ROW) rc = at.step(p.stmt);
 }
 
 }  // namespace
@@ -173,15 +173,68 @@ void statement_run::finish(operation& op) {
   worker_.fail(op, rc);
 }
 
-void run_prepared(worker& at, operation& op, std::shared_ptr<prepared> acquired) {
-  statement_run run(at, std::move(acquired));
+namespace {
+
+/// A call inside a savepoint or a transaction of its own: it has its whole effect or, when it throws, none.
+class all_or_nothing {
+ public:
+  all_or_nothing(worker& at, operation& op) : at_(at), own_(at.in_autocommit()) {
+    const char* sql = own_ ? "BEGIN IMMEDIATE" : "SAVEPOINT cosqlite_call";
+    if (const int rc = at.run_text(sql); rc != SQLITE_OK) at.fail(op, rc);
+  }
+  all_or_nothing(const all_or_nothing&) = delete;
+  all_or_nothing& operator=(const all_or_nothing&) = delete;
+  ~all_or_nothing() {
+    if (done_ || at_.in_autocommit()) return;
+    if (own_) {
+      at_.run_text("ROLLBACK");
+    } else {
+      at_.run_text("ROLLBACK TO cosqlite_call");
+      at_.run_text("RELEASE cosqlite_call");
+    }
+  }
+  void commit(operation& op) {
+    if (const int rc = at_.run_text(own_ ? "COMMIT" : "RELEASE cosqlite_call"); rc != SQLITE_OK) at_.fail(op, rc);
+    done_ = true;
+  }
+
+ private:
+  worker& at_;
+  bool own_;
+  bool done_ = false;
+};
+
+void run_once(worker& at, operation& op, statement_run& run) {
   bind_arguments(at, *run, op, op.args);
+  // A commit may wait for the disk.
+  if (!run->traits.read_only && at.in_autocommit()) at.publish();
   step_rows(at, op, *run);
   const bool changes_rows = run->traits.changes_rows;
   run.finish(op);
   op.changes = changes_rows ? sqlite3_changes64(at.db()) : 0;
   op.last_insert_rowid = sqlite3_last_insert_rowid(at.db());
   if (op.type->end) op.type->end(op);
+}
+
+/// Whether the call may fail after its statement has written: where the rows of a RETURNING are decoded.
+bool may_fail_late(const operation& op, const prepared& p) noexcept {
+  return p.traits.changes_rows && op.type->row && !op.type->wants_names && sqlite3_column_count(p.stmt) > 0;
+}
+
+}  // namespace
+
+void run_prepared(worker& at, operation& op, std::shared_ptr<prepared> acquired) {
+  const bool guarded = may_fail_late(op, *acquired);
+  statement_run run(at, std::move(acquired));
+  if (!guarded) return run_once(at, op, run);
+  all_or_nothing scope(at, op);
+  try {
+    run_once(at, op, run);
+  } catch (...) {
+    run.reset();  // before the rollback
+    throw;
+  }
+  scope.commit(op);
 }
 
 void run_statement(worker& at, operation& op) { run_prepared(at, op, at.acquire(op)); }
@@ -197,35 +250,6 @@ bool add_row(operation& op, const cell* cells, int count) {
   return true;
 }
 
-/// execute_many inside a savepoint or a transaction of its own: all or nothing.
-class all_or_nothing {
- public:
-  all_or_nothing(worker& at, operation& op) : at_(at), own_(at.in_autocommit()) {
-    const char* sql = own_ ? "BEGIN IMMEDIATE" : "SAVEPOINT cosqlite_many";
-    if (const int rc = at.run_text(sql); rc != SQLITE_OK) at.fail(op, rc);
-  }
-  all_or_nothing(const all_or_nothing&) = delete;
-  all_or_nothing& operator=(const all_or_nothing&) = delete;
-  ~all_or_nothing() {
-    if (done_ || at_.in_autocommit()) return;
-    if (own_) {
-      at_.run_text("ROLLBACK");
-    } else {
-      at_.run_text("ROLLBACK TO cosqlite_many");
-      at_.run_text("RELEASE cosqlite_many");
-    }
-  }
-  void commit(operation& op) {
-    if (const int rc = at_.run_text(own_ ? "COMMIT" : "RELEASE cosqlite_many"); rc != SQLITE_OK) at_.fail(op, rc);
-    done_ = true;
-  }
-
- private:
-  worker& at_;
-  bool own_;
-  bool done_ = false;
-};
-
 }  // namespace
 
 void run_many(worker& at, operation& op) {
@@ -238,8 +262,8 @@ void run_many(worker& at, operation& op) {
     unsigned rows = 0;
     while (op.type->next(op, binder)) {
       binder.check_complete();
-      int rc = sqlite3_step(run->stmt);
-      while (rc == SQLITE_ROW) rc = sqlite3_step(run->stmt);
+      int rc = at.step(run->stmt);
+      while (rc == SQLITE_ROW) rc = at.step(run->stmt);
       if (rc != SQLITE_DONE) run.finish(op);
       sqlite3_reset(run->stmt);
       if (counts) changes += sqlite3_changes64(at.db());
@@ -264,7 +288,7 @@ void run_script(worker& at, operation& op) {
     const char* tail = nullptr;
     int rc = at.compile_script_statement(next, static_cast<int>(end - next) + 1, &stmt, &tail);
     if (rc == SQLITE_OK && stmt) {
-      do rc = sqlite3_step(stmt);
+      do rc = at.step(stmt);
       while (rc == SQLITE_ROW);
       if (rc == SQLITE_DONE) rc = SQLITE_OK;
     }
@@ -345,7 +369,7 @@ void cursor::fetch(worker& at, operation& op) {
     cell_buffer buffer;
     std::size_t bytes = 0;
     std::uint32_t count = 0;
-    int rc = sqlite3_step(p.stmt);
+    int rc = at.step(p.stmt);
     if (type.wants_names) op.names = p.column_names_now();
     type.begin(op);
     const decoding_scope scope(p, op);
@@ -356,7 +380,7 @@ void cursor::fetch(worker& at, operation& op) {
       type.row(op, cells, columns);
       for (int i = 0; i < columns; ++i) bytes += cells[i].size;
       if (++count >= batch_rows_ || bytes >= most_batch_bytes) break;
-      rc = sqlite3_step(p.stmt);
+      rc = at.step(p.stmt);
     }
     batch_rows_ = std::min(most_batch_rows, batch_rows_ * 4);
     if (rc == SQLITE_ROW) return;

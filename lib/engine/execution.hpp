@@ -17,11 +17,13 @@ class statement_run {
   statement_run(worker& at, std::shared_ptr<prepared> p) noexcept : worker_(at), p_(std::move(p)) {}
   statement_run(const statement_run&) = delete;
   statement_run& operator=(const statement_run&) = delete;
-  ~statement_run() {
-    if (p_) worker_.put_back(*p_);
-  }
+  ~statement_run() { reset(); }
   [[nodiscard]] prepared& operator*() const noexcept { return *p_; }
   [[nodiscard]] prepared* operator->() const noexcept { return p_.get(); }
+  void reset() noexcept {
+    if (p_) worker_.put_back(*p_);
+    p_ = nullptr;
+  }
   /// Resets it now; throws what the statement met.
   void finish(operation& op);
 

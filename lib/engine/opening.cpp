@@ -87,7 +87,6 @@ void worker::configure(operation& op) {
   install_progress_handler();
   if (pooled_ && !reader_) sqlite3_wal_hook(db_, &worker::on_wal, this);  // in place of automatic checkpoints
   sqlite3_set_authorizer(db_, &worker::on_authorize, this);
-  config(SQLITE_DBCONFIG_DEFENSIVE, options_.defensive, "set defensive mode");
   config(SQLITE_DBCONFIG_ENABLE_FKEY, options_.foreign_keys, "set foreign keys");
   config(SQLITE_DBCONFIG_TRUSTED_SCHEMA, options_.trusted_schema, "set trusted_schema");
   config(SQLITE_DBCONFIG_DQS_DML, false, "turn double-quoted strings off");
@@ -106,6 +105,8 @@ void worker::configure(operation& op) {
   } else {
     set_pragma(op, "PRAGMA schema_version");  // reads the file, so that one that is no database is refused here
   }
+  // Only now: defensive mode refuses journal_mode=off without a word.
+  config(SQLITE_DBCONFIG_DEFENSIVE, options_.defensive, "set defensive mode");
   if (options_.synchronous != sync::full || !starts_synchronous_full()) {
     set_pragma(op, "PRAGMA synchronous=" + std::to_string(static_cast<int>(options_.synchronous)));
   }

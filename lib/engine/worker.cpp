@@ -75,6 +75,12 @@ worker::worker(ref<bridge> to, std::string path, const open_options& options)
       poll_ns_(std::chrono::duration_cast<std::chrono::nanoseconds>(options.poll).count()) {
   options_.vfs = vfs_;
   statements_.limit(options.statement_cache, options.statement_cache_bytes);
+  bridge_->attach();
+}
+
+worker::~worker() {
+  // Otherwise its last word has detached it.
+  if (!started_ && !is_forked_child()) bridge_->detach();
 }
 
 // ---------------------------------------------------------------------------------------------------------- loop thread
@@ -123,15 +129,14 @@ void worker::submit(operation& op) noexcept {
   if (pooled_ && op.submitted_at == 0) op.submitted_at = now_ns();
   if (counts_as_queued(op)) queued_.fetch_add(1, std::memory_order_relaxed);
   if (!started_) start_thread();
-  operation* head = inbox_.load(std::memory_order_relaxed);
+  operation* head = inbox_.load(std::memory_order_acquire);
   do {
     if (head == closed_inbox) {
-      reject(op);
-      bridge_->post(&op, &op);
-      return;
+      if (reject(op)) return bridge_->post(&op, &op);
+      return op.release();
     }
     op.next_queued = head;
-  } while (!inbox_.compare_exchange_weak(head, &op, std::memory_order_seq_cst, std::memory_order_relaxed));
+  } while (!inbox_.compare_exchange_weak(head, &op, std::memory_order_seq_cst, std::memory_order_acquire));
   if (parked_.load(std::memory_order_seq_cst) != 0 && !bridge_->wake_later(*this)) wake();
 }
 
@@ -144,7 +149,6 @@ void worker::wake() noexcept {
 void worker::start_thread() noexcept {
   started_ = true;
   retain();
-  bridge_->attach();
   try {
     const signals_blocked blocked;
     std::thread([this] { main(); }).detach();
@@ -164,8 +168,8 @@ void worker::interrupt() noexcept {
   if (running != 0) interrupted_.store(running, std::memory_order_release);
 }
 
-/// Answers a call that came too late; the caller hands it over.
-void worker::reject(operation& op) noexcept {
+/// Answers a call that came too late; the caller hands it over. False: it was stopped and handed over meanwhile.
+bool worker::reject(operation& op) noexcept {
   op_state queued = op_state::queued;
   if (op.type->opens) {
     op.error = take_callback_error();
@@ -173,11 +177,12 @@ void worker::reject(operation& op) noexcept {
   } else if (op.type->closes) {
     op.error = nullptr;
   } else if (!op.state.compare_exchange_strong(queued, op_state::running, std::memory_order_acq_rel)) {
-    return;  // its outcome stands already
+    return false;
   } else {
     op.error = late_error(op);
   }
   op.state.store(op_state::done, std::memory_order_release);
+  return true;
 }
 
 /// What a call is told that finds the connection closed: why it could not be opened, if so.
@@ -355,6 +360,8 @@ void worker::execute(operation& op) noexcept {
   }
   running_.store(op.serial, std::memory_order_release);
   callback_error_ = nullptr;
+  // Nobody's answer waits for what may take long; a plain statement sees to it where it does.
+  if (!op.type->plain_statement) publish();
   spoilt_ = undone_ = false;
   const std::int64_t changes = commits_guarded_ ? sqlite3_total_changes64(db_) : 0;
   try {
@@ -437,8 +444,18 @@ bool worker::stop_requested() noexcept {
   return true;
 }
 
+int worker::step(sqlite3_stmt* stmt) noexcept {
+  stepping_ = stmt;
+  const int rc = sqlite3_step(stmt);
+  stepping_ = nullptr;
+  return rc;
+}
+
 int worker::on_progress(void* self) noexcept {
   auto* w = static_cast<worker*>(self);
+  w->publish_when_due();
+  // SQLite asks once more on leaving a statement that has done its work, a commit even; stopping it now would be a lie.
+  if (w->stepping_ && sqlite3_stmt_busy(w->stepping_) == 0) return 0;
   if (w->spoilt_ || w->stop_requested()) return 1;
   if (w->run_until_ != 0 && now_ns() > w->run_until_) {
     w->overran_ = true;
@@ -451,6 +468,7 @@ int worker::on_busy(void* self, int tries) noexcept {
   auto* w = static_cast<worker*>(self);
   const std::int64_t now = now_ns();
   if (tries == 0) {
+    w->publish();
     w->busy_since_ = now;
     count_up(w->counted.busy_waits);
   }
@@ -486,7 +504,7 @@ int worker::run_text(const char* sql) noexcept {
       p = prepare(sql, {});
       statements_.insert(p);
     }
-    const int rc = sqlite3_step(p->stmt);
+    const int rc = step(p->stmt);
     const int reset = sqlite3_reset(p->stmt);
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : reset;
   } catch (const error& e) {

@@ -184,6 +184,8 @@ class worker final : public executor {
   int compile_script_statement(const char* sql, int size, sqlite3_stmt** stmt, const char** tail) noexcept;
   /// Resets it after a run and lets it be used again. Gives the code of sqlite3_reset.
   int put_back(prepared& p) noexcept;
+  /// sqlite3_step. A statement that is run otherwise may be reported as stopped when it has just finished.
+  int step(sqlite3_stmt* stmt) noexcept;
   /// Runs one of the library's own statements; gives SQLite's code.
   int run_text(const char* sql) noexcept;
   /// Throws what made \p rc: the exception of a callback, the call's stop, or SQLite's error.
@@ -262,7 +264,7 @@ class worker final : public executor {
  private:
   friend class coalescer;
   friend class hook_set;
-  ~worker() override = default;
+  ~worker() override;
 
   void start_thread() noexcept;
   void main() noexcept;
@@ -289,7 +291,7 @@ class worker final : public executor {
   void shut() noexcept;
   void close_inbox() noexcept;
   void close_database() noexcept;
-  void reject(operation& op) noexcept;
+  [[nodiscard]] bool reject(operation& op) noexcept;
   [[nodiscard]] std::exception_ptr late_error(const operation& op) const;
   void note_open_failure(const operation& op) noexcept;
   void configure(operation& op);
@@ -330,6 +332,7 @@ class worker final : public executor {
   // Worker thread.
   alignas(64) sqlite3* db_ = nullptr;
   operation* current_ = nullptr;
+  sqlite3_stmt* stepping_ = nullptr;
   std::int64_t run_until_ = 0;
   bool overran_ = false;
   bool impatient_ = false;  // the time to wait for locks has been spent

@@ -53,8 +53,12 @@ T decode_integer(const cell& c, int column) {
   if constexpr (std::same_as<T, bool>) {
     return v != 0;
   } else {
-    if (!std::in_range<T>(v)) throw_out_of_range(c, column, integer_name<T>());
-    return static_cast<T>(v);
+    // Not std::in_range: it refuses character types.
+    const T narrowed = static_cast<T>(v);
+    if (static_cast<std::int64_t>(narrowed) != v || (std::unsigned_integral<T> && v < 0)) {
+      throw_out_of_range(c, column, integer_name<T>());
+    }
+    return narrowed;
   }
 }
 

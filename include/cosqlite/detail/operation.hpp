@@ -182,6 +182,7 @@ struct COSQLITE_API operation {
   bool in_body = false;   ///< opens a transaction that belongs to a `transact` body
   bool detaches = false;  ///< the worker's last word: it lets go of the bridge
   bool last = false;      ///< for streams: nothing follows this batch
+  bool awaited_again = false;  ///< a second awaiter is to be refused; the first still has the call
   std::source_location location{};
   std::string sql;
   parameters args;
@@ -224,6 +225,7 @@ COSQLITE_API bool start(operation& op, std::coroutine_handle<> waiter, const lin
 COSQLITE_API void abandon(operation_ref op) noexcept;
 /// Queues it without an awaiter.
 COSQLITE_API void start_detached(operation_ref op) noexcept;
+[[noreturn]] COSQLITE_API void throw_no_call();
 /// Throws the call's error, if it has one.
 COSQLITE_API void check(operation& op);
 /// True once the result may be taken without waiting.
