@@ -24,9 +24,9 @@ read_ahead& read_ahead::operator=(read_ahead&& other) noexcept {
 
 read_ahead::~read_ahead() { close(); }
 
-operation_ref read_ahead::fetch(std::coroutine_handle<> waiter, bool& suspended) {
+operation_ref read_ahead::fetch(std::coroutine_handle<> waiter, bool& suspended, const lineage* of_waiter) {
   operation_ref op = from_->fetch();
-  suspended = start(*op, waiter);
+  suspended = start(*op, waiter, of_waiter);
   return op;
 }
 
@@ -37,10 +37,10 @@ bool read_ahead::ready() noexcept {
   return !where_ || where_->is_gone() || !where_->loop_bridge().turn_is_over();
 }
 
-bool read_ahead::wait(std::coroutine_handle<> waiter) noexcept {
+bool read_ahead::wait(std::coroutine_handle<> waiter, const lineage* of_waiter) noexcept {
   bool suspended = true;
   if (!first_) {
-    first_ = fetch(waiter, suspended);
+    first_ = fetch(waiter, suspended, of_waiter);
     return suspended;
   }
   if (is_done(*first_) && !first_->counted) {

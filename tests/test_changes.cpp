@@ -95,7 +95,10 @@ TEST_CASE("committed changes arrive in their order, with table, rowid and operat
     co_await db.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
     co_await db.execute("UPDATE t SET a = 'c' WHERE id = 2");
     co_await db.execute("DELETE FROM t WHERE id = 1");
-    CHECK((co_await all(db, changes)) == lines{"insert t 1", "insert t 2", "update t 2", "remove t 1"});
+    {
+      const auto seen1 = co_await all(db, changes);
+      CHECK(seen1 == lines{"insert t 1", "insert t 2", "update t 2", "remove t 1"});
+    }
   });
 }
 
@@ -104,7 +107,10 @@ TEST_CASE("an update that moves a row tells both rowids") {
     change_stream changes = co_await db.changes();
     co_await db.execute("INSERT INTO t VALUES (1, 'a')");
     co_await db.execute("UPDATE t SET id = 9");
-    CHECK((co_await all(db, changes)) == lines{"insert t 1", "update t 9 from 1"});
+    {
+      const auto seen2 = co_await all(db, changes);
+      CHECK(seen2 == lines{"insert t 1", "update t 9 from 1"});
+    }
   });
 }
 
@@ -118,7 +124,10 @@ TEST_CASE("nothing of a transaction is reported before its commit, nor ever afte
     co_await second.execute("INSERT INTO t VALUES (2, 'b')");
     CHECK(!changes.try_next());
     co_await second.commit();
-    CHECK((co_await all(db, changes)) == lines{"insert t 2"});
+    {
+      const auto seen3 = co_await all(db, changes);
+      CHECK(seen3 == lines{"insert t 2"});
+    }
   });
 }
 
@@ -156,7 +165,10 @@ TEST_CASE("what a savepoint has rolled back is not reported") {
       co_await tx.execute("INSERT INTO t VALUES (5, 'e')");
     }
     co_await tx.commit();
-    CHECK((co_await all(db, changes)) == lines{"insert t 1", "insert t 2", "insert t 4"});
+    {
+      const auto seen4 = co_await all(db, changes);
+      CHECK(seen4 == lines{"insert t 1", "insert t 2", "insert t 4"});
+    }
   });
 }
 
@@ -183,7 +195,10 @@ TEST_CASE("savepoints in raw SQL are followed, whatever their names and however 
       RELEASE b;
       RELEASE 'my point';
     )");
-    CHECK((co_await all(db, changes)) == lines{"insert t 1", "insert t 4", "insert t 5", "insert t 7"});
+    {
+      const auto seen5 = co_await all(db, changes);
+      CHECK(seen5 == lines{"insert t 1", "insert t 4", "insert t 5", "insert t 7"});
+    }
     co_await db.execute_script("BEGIN; INSERT INTO t VALUES (10, ''); SAVEPOINT x; INSERT INTO t VALUES (11, ''); RELEASE x;"
                                "ROLLBACK; SAVEPOINT y; INSERT INTO t VALUES (12, ''); ROLLBACK TO y; RELEASE y");
     CHECK((co_await all(db, changes)).empty());
@@ -198,7 +213,10 @@ TEST_CASE("a savepoint that was open before the watching began takes along what 
     co_await db.execute_script("ROLLBACK TO early; RELEASE early");
     co_await db.execute("INSERT INTO t VALUES (2, 'b')");
     co_await db.execute("COMMIT");
-    CHECK((co_await all(db, changes)) == lines{"insert t 2"});
+    {
+      const auto seen6 = co_await all(db, changes);
+      CHECK(seen6 == lines{"insert t 2"});
+    }
   });
 }
 
@@ -212,7 +230,10 @@ TEST_CASE("a statement that is undone by itself leaves nothing, and those around
     co_await failure_of<cosqlite::constraint_error>(tx.execute("INSERT OR FAIL INTO t VALUES (6, 'f'), (7, 'a')"));
     co_await tx.execute("INSERT OR IGNORE INTO t VALUES (8, 'a'), (9, 'i')");
     co_await tx.commit();
-    CHECK((co_await all(db, changes)) == lines{"insert t 1", "insert t 5", "insert t 6", "insert t 9"});
+    {
+      const auto seen7 = co_await all(db, changes);
+      CHECK(seen7 == lines{"insert t 1", "insert t 5", "insert t 6", "insert t 9"});
+    }
   });
 }
 
@@ -230,7 +251,10 @@ TEST_CASE("a failed statement in raw C calls leaves nothing, also when its memor
         sqlite3_finalize(stmt);
       }
     });
-    CHECK((co_await all(db, changes)) == lines{"insert t 1", "insert t 4", "insert t 8"});
+    {
+      const auto seen8 = co_await all(db, changes);
+      CHECK(seen8 == lines{"insert t 1", "insert t 4", "insert t 8"});
+    }
   });
 }
 
@@ -249,8 +273,10 @@ TEST_CASE("rows that triggers and foreign keys change are reported, and undone w
                   co_await failure_of<cosqlite::constraint_error>(db.execute("INSERT INTO c VALUES (2, 99)"));
                   co_await db.execute("DELETE FROM p");
                   co_await db.execute("COMMIT");
-                  CHECK((co_await all(db, changes)) ==
-                        lines{"insert p 1", "insert log 1", "insert c 1", "remove p 1", "remove c 1"});
+                  {
+      const auto seen9 = co_await all(db, changes);
+      CHECK(seen9 == lines{"insert p 1", "insert log 1", "insert c 1", "remove p 1", "remove c 1"});
+    }
                 });
 }
 
@@ -270,7 +296,10 @@ TEST_CASE("a view's INSTEAD OF trigger is reported when it succeeds, and not whe
                   co_await failure_of<cosqlite::constraint_error>(tx.execute("INSERT INTO v VALUES (2, 'bad')"));
                   co_await tx.execute("INSERT INTO v VALUES (3, 'good')");
                   co_await tx.commit();
-                  CHECK((co_await all(db, changes)) == lines{"insert t 1", "insert t 3"});
+                  {
+      const auto seen10 = co_await all(db, changes);
+      CHECK(seen10 == lines{"insert t 1", "insert t 3"});
+    }
                 });
 }
 
@@ -305,7 +334,10 @@ TEST_CASE("a delete of all rows is seen row by row, also by a statement prepared
       co_await db.execute("DELETE FROM t");
       co_await db.execute("INSERT INTO t VALUES (3, 'c')");
       co_await remove.execute();
-      CHECK((co_await all(db, changes)) == lines{"remove t 1", "remove t 2", "insert t 3", "remove t 3"});
+      {
+      const auto seen11 = co_await all(db, changes);
+      CHECK(seen11 == lines{"remove t 1", "remove t 2", "insert t 3", "remove t 3"});
+    }
     });
   }
   SECTION("update hook") {
@@ -314,7 +346,10 @@ TEST_CASE("a delete of all rows is seen row by row, also by a statement prepared
       co_await db.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
       change_stream changes = co_await db.changes(by_update_hook());
       co_await remove.execute();
-      CHECK((co_await all(db, changes)) == lines{"remove t 1", "remove t 2"});
+      {
+      const auto seen12 = co_await all(db, changes);
+      CHECK(seen12 == lines{"remove t 1", "remove t 2"});
+    }
     });
   }
 }
@@ -359,7 +394,10 @@ TEST_CASE("a write through an open blob is an update, and is reported when the b
       sqlite3_blob_write(blob, "abc", 3, 0);
       sqlite3_blob_close(blob);
     });
-    CHECK((co_await all(db, changes)) == lines{"update t 1"});
+    {
+      const auto seen13 = co_await all(db, changes);
+      CHECK(seen13 == lines{"update t 1"});
+    }
   });
 }
 
@@ -373,7 +411,10 @@ TEST_CASE("rows of a statement that returns them one by one are reported once it
       while (co_await rows.next()) {
       }
     }
-    CHECK((co_await all(db, changes)) == lines{"insert t 1", "insert t 2", "insert t 3"});
+    {
+      const auto seen14 = co_await all(db, changes);
+      CHECK(seen14 == lines{"insert t 1", "insert t 2", "insert t 3"});
+    }
   });
 }
 

@@ -96,8 +96,8 @@ TEST_CASE("typed queries give scalars and structs") {
     const std::vector<user> users = co_await db.query<user>("SELECT id, name FROM users WHERE id >= ? ORDER BY id", 2);
     REQUIRE(users.size() == 2);
     CHECK(users[0].name == "bob");
-    CHECK(co_await db.query<std::string>("SELECT name FROM users ORDER BY id DESC") ==
-          std::vector<std::string>(std::initializer_list<std::string>{"cyd", "bob", "ada"}));
+    const auto names = co_await db.query<std::string>("SELECT name FROM users ORDER BY id DESC");
+    CHECK(names == std::vector<std::string>{"cyd", "bob", "ada"});
     CHECK((co_await db.query<int>("SELECT 1 WHERE 0")).empty());
     const user first = co_await db.query_one<user>("SELECT id, name FROM users ORDER BY id");
     CHECK(first.name == "ada");
@@ -127,8 +127,10 @@ TEST_CASE("writes with RETURNING give rows, and take their whole effect whatever
     co_await db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, a)");
     CHECK(co_await db.query_one<int>("INSERT INTO t(a) VALUES(1), (2), (3) RETURNING id") == 1);
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 3);
-    CHECK(co_await db.query<int>("UPDATE t SET a = a * 10 RETURNING a") == std::vector<int>(std::initializer_list<int>{10, 20, 30}));
-    CHECK((co_await db.query("DELETE FROM t WHERE id > 1 RETURNING id, a")).size() == 2);
+    const auto seen1 = co_await db.query<int>("UPDATE t SET a = a * 10 RETURNING a");
+    CHECK(seen1 == std::vector<int>{10, 20, 30});
+    const cosqlite::rows gone = co_await db.query("DELETE FROM t WHERE id > 1 RETURNING id, a");
+    CHECK(gone.size() == 2);
     CHECK(!(co_await db.query_optional<int>("DELETE FROM t WHERE id = 77 RETURNING id")).has_value());
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
     co_await db.close();

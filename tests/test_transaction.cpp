@@ -361,7 +361,7 @@ TEST_CASE("transact runs its body again when the snapshot was stale, if it may")
     int runs = 0;
     const auto body = [&](transaction& tx) -> task<int> {
       const int n = co_await tx.query_one<int>("SELECT count(*) FROM t");
-      if (++runs == 1) other.execute("INSERT INTO t(v) VALUES ('other')");
+      if (++runs == 1) other.execute("INSERT INTO t(v) VALUES ('other' || random())");
       co_await tx.execute("INSERT INTO t(v) VALUES (?)", "mine" + std::to_string(runs));
       co_return n;
     };

@@ -32,7 +32,7 @@ class COSQLITE_API read_ahead {
   /// Whether the following batch is there, so that nobody needs to wait.
   [[nodiscard]] bool ready() noexcept;
   /// Sees to it that \p waiter resumes when the batch has come. False: it has.
-  bool wait(std::coroutine_handle<> waiter) noexcept;
+  bool wait(std::coroutine_handle<> waiter, const lineage* of_waiter = nullptr) noexcept;
   /// Makes the batch that has come the current one. False: there is none any more. Throws what the fetch met.
   bool take();
   /// Null before the first.
@@ -42,7 +42,7 @@ class COSQLITE_API read_ahead {
   void close() noexcept;
 
  private:
-  operation_ref fetch(std::coroutine_handle<> waiter, bool& suspended);
+  operation_ref fetch(std::coroutine_handle<> waiter, bool& suspended, const lineage* of_waiter = nullptr);
 
   ref<executor> where_;
   std::unique_ptr<batch_source> from_;
