@@ -274,13 +274,17 @@ void bridge::poll() noexcept {
 }
 
 bool bridge::wait_for_results(std::int64_t until) noexcept {
+  std::int64_t before = 0;
   for (int i = 0;; ++i) {
     if (outbox_.load(std::memory_order_relaxed)) return true;
     if (i < spins_before_yield) {
       relax_cpu();
       continue;
     }
-    if (now_ns() >= until) return false;
+    const std::int64_t now = now_ns();
+    if (before != 0 && now - before > slow_yield_ns) backoff_ = most_backoff;
+    if (now >= until) return false;
+    before = now;
     sched_yield();
   }
 }

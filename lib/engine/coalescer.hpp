@@ -12,7 +12,10 @@ namespace cosqlite::detail {
 /// takes only what was waiting before it began: a read must see every write that had been answered when it was submitted.
 class coalescer {
  public:
-  explicit coalescer(worker& at) noexcept : at_(at) {}
+  explicit coalescer(worker& at) noexcept : at_(at), members_(at.group_members_), ran_(at.group_ran_) {
+    members_.clear();
+    ran_.clear();
+  }
 
   /// Whether \p op may begin a group: there is company, and nothing stands in the way.
   [[nodiscard]] static bool may_lead(worker& at, const operation& op) noexcept;
@@ -35,9 +38,9 @@ class coalescer {
   [[nodiscard]] bool is_late() const noexcept;
 
   worker& at_;
-  std::vector<operation*> members_;
+  std::vector<operation*>& members_;
   std::size_t next_ = 0;           // the first member that has not run
-  std::vector<operation*> ran_;    // claimed and run, not yet answered
+  std::vector<operation*>& ran_;   // claimed and run, not yet answered
   operation* overran_ = nullptr;   // a read that took too long to keep the others waiting
   bool lost_ = false;
   std::int64_t began_ = 0;

@@ -118,29 +118,44 @@ void throw_no_row(const operation& op) {
                      {SQLITE_DONE, std::string(sql_of(op)), op.location});
 }
 
+namespace {
+
+/// Text as it lies in the row. sqlite3_column_text would copy it to put a NUL behind it; as a blob it is not touched, which is
+/// the same bytes where the database keeps its text in UTF-8.
+const char* text_of(sqlite3_stmt* stmt, int i, sqlite3_value* v, bool utf8) {
+  return utf8 ? static_cast<const char*>(sqlite3_value_blob(v))
+              : reinterpret_cast<const char*>(sqlite3_column_text(stmt, i));
+}
+
+}  // namespace
+
 void read_cells(worker& at, sqlite3_stmt* stmt, cell* cells, int count) {
   for (int i = 0; i < count; ++i) {
     cell& c = cells[i];
-    // The type first: reading a value may change what SQLite says of it.
-    switch (sqlite3_column_type(stmt, i)) {
+    // Unprotected, as SQLite calls it: nobody else uses this connection. The type first: reading may change it.
+    sqlite3_value* const v = sqlite3_column_value(stmt, i);
+    switch (sqlite3_value_type(v)) {
       case SQLITE_INTEGER:
         c.type = value_type::integer;
-        c.integer = sqlite3_column_int64(stmt, i);
+        c.integer = sqlite3_value_int64(v);
         break;
       case SQLITE_FLOAT:
         c.type = value_type::real;
-        c.real = sqlite3_column_double(stmt, i);
+        c.real = sqlite3_value_double(v);
         break;
       case SQLITE_TEXT:
         c.type = value_type::text;
-        c.data = reinterpret_cast<const char*>(sqlite3_column_text(stmt, i));
-        c.size = static_cast<std::uint32_t>(sqlite3_column_bytes(stmt, i));
-        if (!c.data) [[unlikely]] check_text(at, c.data);
+        c.data = text_of(stmt, i, v, at.keeps_utf8());
+        c.size = static_cast<std::uint32_t>(sqlite3_value_bytes(v));
+        if (!c.data) [[unlikely]] {
+          check_text(at, c.data);
+          c.data = "";
+        }
         break;
       case SQLITE_BLOB:
         c.type = value_type::blob;
-        c.data = static_cast<const char*>(sqlite3_column_blob(stmt, i));
-        c.size = static_cast<std::uint32_t>(sqlite3_column_bytes(stmt, i));
+        c.data = static_cast<const char*>(sqlite3_value_blob(v));
+        c.size = static_cast<std::uint32_t>(sqlite3_value_bytes(v));
         if (!c.data) {
           check_text(at, c.data);
           c.data = "";

@@ -228,6 +228,9 @@ int worker::on_authorize(void* self, int action, const char* a, const char* b, c
                          const char* trigger) noexcept {
   auto* w = static_cast<worker*>(self);
   try {
+    if (action == SQLITE_PRAGMA && w->classified_ && a && sqlite3_stricmp(a, "encoding") == 0) w->encoding_ = encoding::unknown;
+    // It gives, and takes, addresses of functions: with a bound argument even where it is turned off.
+    if (action == SQLITE_FUNCTION && b && sqlite3_stricmp(b, "fts3_tokenizer") == 0) return SQLITE_DENY;
     if (w->classified_) classify(*w->classified_, action, a, b, trigger, w->user_functions_);
     // VACUUM attaches while it runs, and may; a statement that says ATTACH is seen here while it is prepared.
     if (action == SQLITE_ATTACH && w->classified_ && !w->options_.attach) {
@@ -240,6 +243,17 @@ int worker::on_authorize(void* self, int action, const char* a, const char* b, c
     return SQLITE_DENY;
   }
   return w->authorizer ? w->authorizer->authorize(action, a, b, schema, trigger) : SQLITE_OK;
+}
+
+bool worker::ask_encoding() noexcept {
+  sqlite3_stmt* stmt = nullptr;
+  encoding_ = encoding::other;
+  if (sqlite3_prepare_v2(db_, "PRAGMA encoding", -1, &stmt, nullptr) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+    const auto* name = reinterpret_cast<const char*>(sqlite3_column_text(stmt, 0));
+    if (name && std::string_view(name) == "UTF-8") encoding_ = encoding::utf8;
+  }
+  sqlite3_finalize(stmt);
+  return encoding_ == encoding::utf8;
 }
 
 std::shared_ptr<prepared> worker::prepare(std::string_view sql, const std::source_location& where) {

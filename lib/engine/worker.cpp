@@ -288,6 +288,7 @@ bool worker::poll_inbox() noexcept {
     return false;
   }
   std::int64_t until = 0;
+  std::int64_t before = 0;
   for (int i = 0;; ++i) {
     if (inbox_.load(std::memory_order_relaxed)) {
       backoff_ = 0;
@@ -299,7 +300,9 @@ bool worker::poll_inbox() noexcept {
     }
     const std::int64_t now = now_ns();
     if (until == 0) until = now + poll_ns_;
+    if (before != 0 && now - before > slow_yield_ns) backoff_ = most_backoff;
     if (now >= until) break;
+    before = now;
     sched_yield();
   }
   backoff_ = std::min(most_backoff, backoff_ == 0 ? 1 : 2 * backoff_);

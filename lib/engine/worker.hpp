@@ -155,6 +155,8 @@ class worker final : public executor {
   [[nodiscard]] std::uint64_t owner() const noexcept { return owner_; }
   [[nodiscard]] statement_cache& statements() noexcept { return statements_; }
   [[nodiscard]] const statement_cache& statements() const noexcept { return statements_; }
+  /// Whether the database keeps its text in UTF-8. Asked once; a PRAGMA encoding asks anew.
+  [[nodiscard]] bool keeps_utf8() noexcept { return encoding_ == encoding::utf8 || (encoding_ == encoding::unknown && ask_encoding()); }
   [[nodiscard]] bool in_autocommit() const noexcept { return sqlite3_get_autocommit(db_) != 0; }
 
   void open(operation& op);
@@ -266,6 +268,8 @@ class worker final : public executor {
   friend class hook_set;
   ~worker() override;
 
+  enum class encoding : std::uint8_t { unknown, utf8, other };
+  bool ask_encoding() noexcept;
   void start_thread() noexcept;
   void main() noexcept;
   void take_inbox() noexcept;
@@ -335,6 +339,10 @@ class worker final : public executor {
   sqlite3_stmt* stepping_ = nullptr;
   std::int64_t run_until_ = 0;
   bool overran_ = false;
+  encoding encoding_ = encoding::unknown;
+  // Kept between groups, so that a group allocates nothing.
+  std::vector<operation*> group_members_;
+  std::vector<operation*> group_ran_;
   bool impatient_ = false;  // the time to wait for locks has been spent
   std::int64_t busy_since_ = 0;
   std::uint64_t owner_ = 0;
