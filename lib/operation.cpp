@@ -201,6 +201,8 @@ void abandon(operation_ref op) noexcept {
 
 void check(operation& op) {
   if (std::exchange(op.awaited_again, false)) throw misuse_error("a call can be awaited only once", {21});
+  // What the call was made with goes with its answer, not when the record does.
+  op.closure = nullptr;
   if (op.error) std::rethrow_exception(std::move(op.error));
 }
 

@@ -53,7 +53,6 @@ class reader_group final : public executor, public work_source {
   mutable std::mutex mutex_;
   operation_queue queue_;
   std::size_t queued_ = 0;
-  std::size_t serving_ = 0;
   std::vector<worker*> free_;  // the one that became free last stands last
 };
 

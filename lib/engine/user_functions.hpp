@@ -66,7 +66,7 @@ enum class registered : std::uint8_t { function, collation, table };
 /// The names that a connection's own functions, collations and tables have, for their removal. On the worker.
 class user_functions final : public extension {
  public:
-  explicit user_functions(worker& at) noexcept : at_(at) {}
+  explicit user_functions(worker&) noexcept {}
 
   void add(registered kind, const std::string& name, int arguments = 0);
   /// The argument counts under that name; taken out.
@@ -78,7 +78,6 @@ class user_functions final : public extension {
     std::string name;
     int arguments;
   };
-  worker& at_;
   std::vector<entry> entries_;
 };
 

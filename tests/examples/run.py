@@ -13,7 +13,7 @@ program = ""
 
 
 def run(*arguments, cwd=None):
-    return subprocess.run([program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run([os.path.abspath(program), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
 class Temporary(unittest.TestCase):
