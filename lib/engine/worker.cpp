@@ -194,6 +194,8 @@ std::exception_ptr worker::late_error(const operation& op) const {
 void worker::note_open_failure(const operation& op) noexcept {
   try {
     std::rethrow_exception(op.error);
+  } catch (const closed_error&) {
+    return;  // it was dropped meanwhile: what waits is told that it is closed
   } catch (const error& e) {
     open_failure_ = e.what();
     open_failure_code_ = e.code();
