@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 /// A bar on the terminal; where the output goes elsewhere, one line at the end.
 class progress_bar {
@@ -17,8 +19,8 @@ class progress_bar {
     shown_ = percent;
     note_ = note;
     if (!live_ && percent < 100) return;
-    constexpr int width = 40;
-    const int filled = percent * width / 100;
+    constexpr std::size_t width = 40;
+    const std::size_t filled = static_cast<std::size_t>(percent) * width / 100;
     std::printf("%s%s [%s%s] %3d %%%s%s", live_ ? "\r" : "", what_.c_str(), std::string(filled, '#').c_str(),
                 std::string(width - filled, '.').c_str(), percent, note.c_str(), percent == 100 ? "\n" : "");
     std::fflush(stdout);
