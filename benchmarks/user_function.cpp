@@ -1,5 +1,6 @@
 // The cost of a user function: the same statement with the same function, registered through the C API and through the
-// library. The statement makes eight calls a row, so that their cost is most of its time; both run it through sqlite3_step.
+// library. The statement makes eight calls a row, so that their cost is most of its time; both run it through
+// sqlite3_step.
 #include "harness.hpp"
 #include "raw.hpp"
 #include <cosqlite/cosqlite.hpp>
@@ -77,14 +78,16 @@ void fill(sqlite3* db, std::size_t rows) {
   const std::string sql =
       "CREATE TABLE rows(i INTEGER, t TEXT); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT " +
       std::to_string(rows) + ") INSERT INTO rows SELECT i, 'customer number ' || i FROM n;";
-  if (sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) throw std::runtime_error(sqlite3_errmsg(db));
+  if (sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+    throw std::runtime_error(sqlite3_errmsg(db));
 }
 
 /// Runs the statement once for the caches and once for the watch. Gives its result.
 std::int64_t run_statement(sqlite3* db, const case_of& c, std::size_t rows, stopwatch& watch) {
   sqlite3_stmt* stmt = nullptr;
   const std::string sql = statement_for(c);
-  if (sqlite3_prepare_v2(db, sql.c_str(), -1, &stmt, nullptr) != SQLITE_OK) throw std::runtime_error(sqlite3_errmsg(db));
+  if (sqlite3_prepare_v2(db, sql.c_str(), -1, &stmt, nullptr) != SQLITE_OK)
+    throw std::runtime_error(sqlite3_errmsg(db));
   std::int64_t result = 0;
   for (const bool counts : {false, true}) {
     sqlite3_reset(stmt);
@@ -127,8 +130,9 @@ int main(int argc, char** argv) {
       std::int64_t expected = 0;
       std::int64_t found = 0;
       // 1.3 times the cost is 0.77 times the rate.
-      s.compare({.name = c.name, .unit = "calls", .floor = 0.77}, [&](stopwatch& w) { raw_side(c, rows, expected, w); },
-                [&](stopwatch& w) { cosqlite::run(our_side(c, rows, found, w)); });
+      s.compare(
+          {.name = c.name, .unit = "calls", .floor = 0.77}, [&](stopwatch& w) { raw_side(c, rows, expected, w); },
+          [&](stopwatch& w) { cosqlite::run(our_side(c, rows, found, w)); });
       if (expected != found) throw std::runtime_error("the two functions do not agree");
     }
   });

@@ -58,7 +58,8 @@ std::string query_to_json(std::string_view query) {
     if (pair.empty()) continue;
     const std::size_t equals = std::min(pair.find('='), pair.size());
     if (out.size() > 1) out += ',';
-    out += json_quoted(decoded(pair.substr(0, equals))) + ':' + json_quoted(decoded(pair.substr(std::min(equals + 1, pair.size()))));
+    out += json_quoted(decoded(pair.substr(0, equals))) + ':' +
+           json_quoted(decoded(pair.substr(std::min(equals + 1, pair.size()))));
   }
   return out + '}';
 }
@@ -75,16 +76,16 @@ cosqlite::task<> show() {
   co_await db.execute_script(R"(
     CREATE TABLE visits(query TEXT);
     CREATE INDEX by_campaign ON visits(query_to_json(query) ->> 'campaign');)");
-  const std::vector<std::string> visits{"campaign=spring+sale&lang=en", "lang=de&campaign=spring+sale", "campaign=%22news%22",
-                                        "lang=fr"};
+  const std::vector<std::string> visits{"campaign=spring+sale&lang=en", "lang=de&campaign=spring+sale",
+                                        "campaign=%22news%22", "lang=fr"};
   co_await db.execute_many("INSERT INTO visits VALUES(?)", visits);
 
   const auto campaigns = co_await db.query<campaign>(R"(
     SELECT query_to_json(query) ->> 'campaign' AS name, count(*) FROM visits WHERE name IS NOT NULL GROUP BY name ORDER BY 2 DESC)");
   for (const campaign& c : campaigns) std::printf("%-12s %d\n", c.name.c_str(), c.visits);
 
-  const auto keys = co_await db.query<std::string>(
-      "SELECT DISTINCT key FROM visits, json_each(query_to_json(query)) ORDER BY key");
+  const auto keys =
+      co_await db.query<std::string>("SELECT DISTINCT key FROM visits, json_each(query_to_json(query)) ORDER BY key");
   for (const std::string& key : keys) std::printf("parameter %s\n", key.c_str());
   co_await db.close();
 }

@@ -1,5 +1,5 @@
-// A Unicode-aware collation: texts compare by their compatibility decomposition (NFKD) with case folded, through utf8proc, so
-// that "STRASSE" finds "straße" and "é" equals "e" followed by a combining accent.
+// A Unicode-aware collation: texts compare by their compatibility decomposition (NFKD) with case folded, through
+// utf8proc, so that "STRASSE" finds "straße" and "é" equals "e" followed by a combining accent.
 //
 //   $ unicode_collation
 #include <cosqlite/cosqlite.hpp>
@@ -18,7 +18,8 @@ namespace {
 
 std::string folded(std::string_view text) {
   utf8proc_uint8_t* mapped = nullptr;
-  constexpr auto how = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_STABLE);
+  constexpr auto how =
+      static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_STABLE);
   const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
                                  static_cast<utf8proc_ssize_t>(text.size()), &mapped, how);
   if (size < 0) throw std::invalid_argument(std::string("unicode collation: ") + utf8proc_errmsg(size));

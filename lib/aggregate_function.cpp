@@ -1,8 +1,7 @@
+#include "engine/user_functions.hpp"
 #include <cosqlite/aggregate_function.hpp>
 
 #include <vector>
-
-#include "engine/user_functions.hpp"
 
 namespace cosqlite::detail {
 
@@ -115,10 +114,10 @@ call<> create_aggregate(const call_site& site, std::string name, const aggregate
     const int flags = function_flags(options);
     // SQLite destroys what it was given also when it fails.
     const int rc = type.value
-                       ? sqlite3_create_window_function(at.db(), name.c_str(), type.arguments, flags, a.release(), &on_step,
-                                                        &on_finalize, &on_value, &on_inverse, destroy)
-                       : sqlite3_create_function_v2(at.db(), name.c_str(), type.arguments, flags, a.release(), nullptr, &on_step,
-                                                    &on_finalize, destroy);
+                       ? sqlite3_create_window_function(at.db(), name.c_str(), type.arguments, flags, a.release(),
+                                                        &on_step, &on_finalize, &on_value, &on_inverse, destroy)
+                       : sqlite3_create_function_v2(at.db(), name.c_str(), type.arguments, flags, a.release(), nullptr,
+                                                    &on_step, &on_finalize, destroy);
     check_registration(at, op, rc, "create the SQL function " + name);
     all.add(registered::function, name, type.arguments);
     at.add_user_function(name);

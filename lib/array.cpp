@@ -1,12 +1,11 @@
+#include "engine/carray.hpp"
+#include "engine/user_functions.hpp"
 #include <cosqlite/array.hpp>
 
 #include <sqlite3.h>
 
 #include <new>
 #include <span>
-
-#include "engine/carray.hpp"
-#include "engine/user_functions.hpp"
 
 namespace cosqlite {
 
@@ -120,7 +119,9 @@ constexpr sqlite3_module carray_module = [] {
 
 }  // namespace
 
-int register_carray(sqlite3* db) noexcept { return sqlite3_create_module_v2(db, "carray", &carray_module, nullptr, nullptr); }
+int register_carray(sqlite3* db) noexcept {
+  return sqlite3_create_module_v2(db, "carray", &carray_module, nullptr, nullptr);
+}
 
 }  // namespace detail
 

@@ -1,10 +1,9 @@
 #include <cosqlite/detail/cell_list.hpp>
-
-#include <limits>
-
 #include <cosqlite/error.hpp>
 
 #include <sqlite3.h>
+
+#include <limits>
 
 namespace cosqlite::detail {
 

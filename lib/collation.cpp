@@ -1,6 +1,5 @@
-#include <cosqlite/collation.hpp>
-
 #include "engine/user_functions.hpp"
+#include <cosqlite/collation.hpp>
 
 namespace cosqlite::detail {
 

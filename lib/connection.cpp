@@ -1,11 +1,9 @@
-#include <cosqlite/connection.hpp>
-
-#include <cosqlite/error.hpp>
-#include <cosqlite/run.hpp>
-
 #include "engine/bridge.hpp"
 #include "engine/opening.hpp"
 #include "engine/worker.hpp"
+#include <cosqlite/connection.hpp>
+#include <cosqlite/error.hpp>
+#include <cosqlite/run.hpp>
 
 namespace cosqlite {
 
@@ -20,8 +18,7 @@ void run_open(worker& at, operation& op) {
 
 void run_close(worker&, operation&) {}
 
-constexpr operation_type open_operation{
-    .run = &run_open, .destroy_result = &destroy_result<connection>, .opens = true};
+constexpr operation_type open_operation{.run = &run_open, .destroy_result = &destroy_result<connection>, .opens = true};
 void run_open_bare(worker& at, operation& op) { at.open(op); }
 
 constexpr operation_type open_bare_operation{.run = &run_open_bare, .opens = true};

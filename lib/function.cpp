@@ -1,6 +1,5 @@
-#include <cosqlite/function.hpp>
-
 #include "engine/user_functions.hpp"
+#include <cosqlite/function.hpp>
 
 namespace cosqlite::detail {
 
@@ -34,8 +33,9 @@ call<> create_function(const call_site& site, std::string name, int arguments, f
     auto f = std::make_unique<registered_scalar>(at, name, std::move(fn));
     user_functions& all = at.extend<user_functions>();
     // SQLite destroys what it was given also when it fails.
-    const int rc = sqlite3_create_function_v2(at.db(), name.c_str(), arguments, function_flags(options), f.release(), &call_scalar, nullptr,
-                                              nullptr, [](void* p) { delete static_cast<registered_scalar*>(p); });
+    const int rc =
+        sqlite3_create_function_v2(at.db(), name.c_str(), arguments, function_flags(options), f.release(), &call_scalar,
+                                   nullptr, nullptr, [](void* p) { delete static_cast<registered_scalar*>(p); });
     check_registration(at, op, rc, "create the SQL function " + name);
     all.add(registered::function, name, arguments);
     at.add_user_function(name);
@@ -51,7 +51,8 @@ call<> remove_function(const call_site& site, std::string name, std::source_loca
     if (counts.empty()) throw_not_registered(name, "function", op.location);
     int failed = SQLITE_OK;
     for (const int arguments : counts) {
-      const int rc = sqlite3_create_function_v2(at.db(), name.c_str(), arguments, SQLITE_UTF8, nullptr, nullptr, nullptr, nullptr, nullptr);
+      const int rc = sqlite3_create_function_v2(at.db(), name.c_str(), arguments, SQLITE_UTF8, nullptr, nullptr,
+                                                nullptr, nullptr, nullptr);
       if (rc == SQLITE_OK) continue;
       failed = rc;
       all.add(registered::function, name, arguments);

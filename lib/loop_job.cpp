@@ -1,15 +1,14 @@
+#include "engine/worker.hpp"
+#include <cosqlite/detail/lineage.hpp>
+#include <cosqlite/error.hpp>
+#include <cosqlite/function.hpp>
+
 #include <chrono>
 #include <condition_variable>
 #include <coroutine>
 #include <exception>
 #include <mutex>
 #include <utility>
-
-#include <cosqlite/detail/lineage.hpp>
-#include <cosqlite/error.hpp>
-#include <cosqlite/function.hpp>
-
-#include "engine/worker.hpp"
 
 namespace cosqlite::detail {
 

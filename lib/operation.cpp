@@ -1,16 +1,14 @@
+#include "engine/bridge.hpp"
+#include "engine/cursor.hpp"
+#include "engine/errors.hpp"
+#include "engine/statement_cache.hpp"
 #include <cosqlite/detail/operation.hpp>
+#include <cosqlite/error.hpp>
 
 #include <sched.h>
 
 #include <algorithm>
 #include <vector>
-
-#include <cosqlite/error.hpp>
-
-#include "engine/bridge.hpp"
-#include "engine/cursor.hpp"
-#include "engine/errors.hpp"
-#include "engine/statement_cache.hpp"
 
 namespace cosqlite::detail {
 

@@ -1,8 +1,7 @@
 #include <cosqlite/detail/parameters.hpp>
+#include <cosqlite/error.hpp>
 
 #include <cstring>
-
-#include <cosqlite/error.hpp>
 
 namespace cosqlite::detail {
 
@@ -75,13 +74,15 @@ void parameters::clear() noexcept {
 }
 
 void throw_unsigned_too_large() {
-  throw conversion_error("an unsigned integer above 9223372036854775807 does not fit SQLite's INTEGER; bind it as text or as a blob",
-                         {20}, -1, "an unsigned 64-bit integer", "INTEGER");
+  throw conversion_error(
+      "an unsigned integer above 9223372036854775807 does not fit SQLite's INTEGER; bind it as text or as a blob", {20},
+      -1, "an unsigned 64-bit integer", "INTEGER");
 }
 
 void throw_nan() {
-  throw conversion_error("NaN has no representation in SQLite, which would store NULL; bind std::nullopt if that is meant",
-                         {20}, -1, "NaN", "REAL");
+  throw conversion_error(
+      "NaN has no representation in SQLite, which would store NULL; bind std::nullopt if that is meant", {20}, -1,
+      "NaN", "REAL");
 }
 
 }  // namespace cosqlite::detail

@@ -1,11 +1,9 @@
-#include <cosqlite/pool.hpp>
-
-#include <cosqlite/error.hpp>
-#include <cosqlite/run.hpp>
-
 #include "engine/opening.hpp"
 #include "engine/reader_group.hpp"
 #include "engine/worker.hpp"
+#include <cosqlite/error.hpp>
+#include <cosqlite/pool.hpp>
+#include <cosqlite/run.hpp>
 
 namespace cosqlite {
 
@@ -152,7 +150,9 @@ detail::call_site leased_connection::site() const noexcept {
   return s;
 }
 
-limited_lease leased_connection::with(std::chrono::nanoseconds timeout) const { return with(std::stop_token(), timeout); }
+limited_lease leased_connection::with(std::chrono::nanoseconds timeout) const {
+  return with(std::stop_token(), timeout);
+}
 limited_lease leased_connection::with(std::stop_token stop) const {
   return with(std::move(stop), std::chrono::nanoseconds(0));
 }

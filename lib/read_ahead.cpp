@@ -33,7 +33,8 @@ operation_ref read_ahead::fetch(std::coroutine_handle<> waiter, bool& suspended,
 bool read_ahead::ready() noexcept {
   if (ended_ || !from_) return true;
   if (!first_ || !is_done(*first_)) return false;
-  // A reader that always finds its batch would never let the loop turn. A connection that has closed brings no more turns.
+  // A reader that always finds its batch would never let the loop turn. A connection that has closed brings no more
+  // turns.
   return !where_ || where_->is_gone() || !where_->loop_bridge().turn_is_over();
 }
 

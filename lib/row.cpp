@@ -1,10 +1,9 @@
+#include <cosqlite/error.hpp>
 #include <cosqlite/row.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
-
-#include <cosqlite/error.hpp>
 
 namespace cosqlite {
 

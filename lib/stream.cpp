@@ -1,8 +1,7 @@
-#include <cosqlite/stream.hpp>
-
 #include "engine/bridge.hpp"
 #include "engine/cursor.hpp"
 #include "engine/worker.hpp"
+#include <cosqlite/stream.hpp>
 
 namespace cosqlite::detail {
 

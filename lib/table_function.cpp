@@ -1,10 +1,9 @@
+#include "engine/user_functions.hpp"
 #include <cosqlite/table_function.hpp>
 
 #include <bit>
 #include <string>
 #include <vector>
-
-#include "engine/user_functions.hpp"
 
 namespace cosqlite::detail {
 
@@ -84,12 +83,14 @@ std::vector<std::string> column_names_of(const std::string& table_name, std::str
   }
   names = names_in(list);
   if (static_cast<int>(names.size()) == columns) return names;
-  throw misuse_error("the table-valued function " + table_name + " gives " + std::to_string(columns) + (columns == 1 ? " column, " : " columns, ") +
-                         std::to_string(names.size()) + (names.size() == 1 ? " name" : " names") + " given",
+  throw misuse_error("the table-valued function " + table_name + " gives " + std::to_string(columns) +
+                         (columns == 1 ? " column, " : " columns, ") + std::to_string(names.size()) +
+                         (names.size() == 1 ? " name" : " names") + " given",
                      {SQLITE_MISUSE, {}, where});
 }
 
-std::string declare(const std::string& table_name, const table_shape& shape, std::string_view columns, const std::source_location& where) {
+std::string declare(const std::string& table_name, const table_shape& shape, std::string_view columns,
+                    const std::source_location& where) {
   std::string sql = "CREATE TABLE x(";
   for (const std::string& c : column_names_of(table_name, columns, shape.columns, where)) sql += quoted(c) + ", ";
   for (int i = 1; i <= shape.arguments; ++i) sql += "arg" + std::to_string(i) + " HIDDEN, ";
@@ -97,7 +98,7 @@ std::string declare(const std::string& table_name, const table_shape& shape, std
   return sql + ")";
 }
 
-// ------------------------------------------------------------------------------------------------------------- the module
+// --- the module
 
 int on_connect(sqlite3* db, void* aux, int, const char* const*, sqlite3_vtab** made, char**) noexcept {
   auto& r = *static_cast<registered_table*>(aux);
@@ -241,8 +242,8 @@ call<> create_table_function(const call_site& site, std::string name, std::uniqu
   check_name(name, "table-valued function", where);
   std::string declaration = declare(name, shape, options.columns, where);
   options.columns = {};
-  auto job = [name = std::move(name), declaration = std::move(declaration), shape, options,
-              source = std::move(source)](worker& at, operation& op) mutable {
+  auto job = [name = std::move(name), declaration = std::move(declaration), shape, options, source = std::move(source)](
+                 worker& at, operation& op) mutable {
     user_functions& all = at.extend<user_functions>();
     auto r = std::make_unique<registered_table>(at, name, std::move(declaration), shape, options, std::move(source));
     // SQLite destroys what it was given also when it fails.

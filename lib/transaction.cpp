@@ -1,11 +1,9 @@
+#include "engine/worker.hpp"
+#include <cosqlite/error.hpp>
 #include <cosqlite/transaction.hpp>
 
 #include <algorithm>
 #include <random>
-
-#include <cosqlite/error.hpp>
-
-#include "engine/worker.hpp"
 
 namespace cosqlite {
 
@@ -183,7 +181,7 @@ call<> transaction::rollback(std::source_location where) {
   return call<>(detail::make_end(s, detail::rollback_operation, state_ ? state_->ended : nullptr, where));
 }
 
-// ----------------------------------------------------------------------------------------------------------- savepoints
+// --- savepoints
 
 namespace detail {
 
@@ -235,8 +233,8 @@ call<savepoint> begin_savepoint(const call_site& site, const std::source_locatio
       site, [site](worker& at, operation& op) { return savepoint(site, open_savepoint(at, op)); }, where);
 }
 
-call<> finish_savepoint(const call_site& site, std::uint64_t number, bool undo, std::shared_ptr<std::atomic<bool>> ended,
-                        const std::source_location& where) {
+call<> finish_savepoint(const call_site& site, std::uint64_t number, bool undo,
+                        std::shared_ptr<std::atomic<bool>> ended, const std::source_location& where) {
   return make_callable(
       site,
       [number, undo, ended = std::move(ended)](worker& at, operation& op) {

@@ -1,6 +1,5 @@
-#include <cosqlite/value.hpp>
-
 #include <cosqlite/detail/decode.hpp>
+#include <cosqlite/value.hpp>
 
 namespace cosqlite {
 

@@ -1,5 +1,7 @@
 // Aggregate and window functions in C++.
 
+#include "support/catch.hpp"
+#include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -13,9 +15,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "support/catch.hpp"
-#include "support/on_loop.hpp"
 
 namespace {
 
@@ -80,13 +79,15 @@ TEST_CASE("a struct with step and finalize is an aggregate, one object a group")
   on_loop([]() -> task<> {
     auto db = co_await cosqlite::open(":memory:");
     co_await db.create_aggregate<median>("median");
-    co_await db.execute_script("CREATE TABLE t(k, v); INSERT INTO t VALUES('a',1),('a',9),('a',5),('b',2.5),('c',NULL);");
+    co_await db.execute_script(
+        "CREATE TABLE t(k, v); INSERT INTO t VALUES('a',1),('a',9),('a',5),('b',2.5),('c',NULL);");
     using row = std::pair<std::string, std::optional<double>>;
     const auto groups = co_await db.query<row>("SELECT k, median(v) FROM t GROUP BY k ORDER BY k");
     CHECK(groups == std::vector<row>{{"a", 5.0}, {"b", 2.5}, {"c", std::nullopt}});
     const auto nobody = co_await db.query_one<std::optional<double>>("SELECT median(v) FROM t WHERE 0");
     CHECK(nobody == std::nullopt);
-    const auto filtered = co_await db.query_one<double>("SELECT median(DISTINCT v) FILTER (WHERE k = 'a' AND v > 5) FROM t");
+    const auto filtered =
+        co_await db.query_one<double>("SELECT median(DISTINCT v) FILTER (WHERE k = 'a' AND v > 5) FROM t");
     CHECK(filtered == 9.0);
   });
 }
@@ -96,12 +97,14 @@ TEST_CASE("value and inverse make it a window function") {
     auto db = co_await cosqlite::open(":memory:");
     co_await db.create_aggregate<running_sum>("running_sum");
     const std::string rows(three_rows);
-    const auto windows = co_await db.query<std::int64_t>("SELECT running_sum(v)" + std::string(sliding) + " FROM " + rows);
+    const auto windows =
+        co_await db.query<std::int64_t>("SELECT running_sum(v)" + std::string(sliding) + " FROM " + rows);
     CHECK(windows == std::vector<std::int64_t>{1, 3, 5});
     const auto all = co_await db.query_one<std::int64_t>("SELECT running_sum(v) FROM " + rows);
     CHECK(all == 6);
     co_await db.create_aggregate<median>("median");
-    const auto e = co_await failure_of<cosqlite::error>(db.query("SELECT median(v)" + std::string(sliding) + " FROM " + rows));
+    const auto e =
+        co_await failure_of<cosqlite::error>(db.query("SELECT median(v)" + std::string(sliding) + " FROM " + rows));
     CHECK(contains(e.what(), "median() may not be used as a window function"));
   });
 }
@@ -122,7 +125,8 @@ TEST_CASE("what a method throws reaches the coroutine, SQLite's message names th
     for (const std::string_view method : {"constructor", "step", "inverse", "value", "finalize"}) {
       CAPTURE(method);
       const bool window = method == "inverse" || method == "value";
-      const std::string sql = "SELECT fragile(v)" + std::string(window ? sliding : "") + " FROM " + std::string(three_rows);
+      const std::string sql =
+          "SELECT fragile(v)" + std::string(window ? sliding : "") + " FROM " + std::string(three_rows);
       fragile::bad = method;
       const auto e = co_await failure_of<std::domain_error>(db.query(sql));
       CHECK(e.what() == method);
@@ -149,7 +153,8 @@ TEST_CASE("a group that is abandoned half way is destroyed") {
       if (v == bad) throw std::out_of_range("here");
       return v;
     });
-    const auto e = co_await failure_of<std::out_of_range>(db.query("SELECT fragile(fail_at(v, 3)) FROM " + std::string(three_rows)));
+    const auto e = co_await failure_of<std::out_of_range>(
+        db.query("SELECT fragile(fail_at(v, 3)) FROM " + std::string(three_rows)));
     CHECK(e.what() == std::string_view("here"));
     CHECK(fragile::alive == 0);
   });

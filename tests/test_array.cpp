@@ -1,5 +1,7 @@
 // Lists as arguments of SQL.
 
+#include "support/catch.hpp"
+#include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <cstdint>
@@ -10,9 +12,6 @@
 #include <string_view>
 #include <tuple>
 #include <vector>
-
-#include "support/catch.hpp"
-#include "support/on_loop.hpp"
 
 namespace {
 
@@ -58,10 +57,12 @@ TEST_CASE("an IN over 100,000 ids is one query") {
   on_loop([]() -> task<> {
     auto db = co_await cosqlite::open(":memory:");
     co_await db.execute("CREATE TABLE items(id INTEGER PRIMARY KEY, name TEXT)");
-    co_await db.execute("INSERT INTO items SELECT value, 'item ' || value FROM carray(?)", array(std::views::iota(0, 200'000)));
+    co_await db.execute("INSERT INTO items SELECT value, 'item ' || value FROM carray(?)",
+                        array(std::views::iota(0, 200'000)));
     std::vector<std::int64_t> ids(100'000);
     for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(2 * i);
-    const auto found = co_await db.query<std::int64_t>("SELECT id FROM items WHERE id IN carray(?) ORDER BY id", array(ids));
+    const auto found =
+        co_await db.query<std::int64_t>("SELECT id FROM items WHERE id IN carray(?) ORDER BY id", array(ids));
     CHECK(found == ids);
     const auto joined =
         co_await db.query_one<int>("SELECT count(*) FROM carray(?) AS a JOIN items AS i ON i.id = a.value", array(ids));

@@ -26,7 +26,8 @@ struct cosqlite::adapter<celsius> {
 TEST_CASE("arguments bind by position") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    CHECK(co_await db.query_one<std::string>("SELECT ? || '-' || ? || '-' || ?", 1, "two", std::string("three")) == "1-two-three");
+    CHECK(co_await db.query_one<std::string>("SELECT ? || '-' || ? || '-' || ?", 1, "two", std::string("three")) ==
+          "1-two-three");
     CHECK(co_await db.query_one<std::string>("SELECT ?2 || ?1", "a", "b") == "ba");
     CHECK(co_await db.query_one<int>("SELECT ?1 + ?1 + ?3", 5, 0, 7) == 17);
     co_await db.close();
@@ -36,8 +37,10 @@ TEST_CASE("arguments bind by position") {
 TEST_CASE("named arguments bind in any order, with or without their prefix") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    CHECK(co_await db.query_one<std::string>("SELECT :a || @b || $c", named("$c", "3"), named(":a", "1"), named("@b", "2")) == "123");
-    CHECK(co_await db.query_one<std::string>("SELECT :a || @b || $c", named("c", "3"), named("b", "2"), named("a", "1")) == "123");
+    CHECK(co_await db.query_one<std::string>("SELECT :a || @b || $c", named("$c", "3"), named(":a", "1"),
+                                             named("@b", "2")) == "123");
+    CHECK(co_await db.query_one<std::string>("SELECT :a || @b || $c", named("c", "3"), named("b", "2"),
+                                             named("a", "1")) == "123");
     CHECK(co_await db.query_one<int>("SELECT :a + :a * 10", named(":a", 3)) == 33);
     CHECK(co_await db.query_one<int>("SELECT ?1 - ?2", named("?2", 1), named("?1", 10)) == 9);
     CHECK(co_await db.query_one<std::optional<int>>("SELECT :a", named("a", std::optional<int>())) == std::nullopt);
@@ -52,7 +55,8 @@ TEST_CASE("positional and named arguments mix: those without a name are for thei
     connection db = co_await open(":memory:");
     CHECK(co_await db.query_one<std::string>("SELECT ? || :b || ?", "1", named(":b", "2"), "3") == "123");
     CHECK(co_await db.query_one<std::string>("SELECT :a || ?", named(":a", "1"), "2") == "12");
-    const auto e = co_await failure_of<misuse_error>(db.query_one<std::string>("SELECT ? || :b", named(":b", "2"), "1"));
+    const auto e =
+        co_await failure_of<misuse_error>(db.query_one<std::string>("SELECT ? || :b", named(":b", "2"), "1"));
     CHECK(contains(e.what(), "bound twice"));
     co_await db.close();
   });
@@ -126,8 +130,8 @@ TEST_CASE("an adapter teaches a type, alone and inside optional, tuples and stru
 TEST_CASE("as many arguments as one likes") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    CHECK(co_await db.query_one<int>("SELECT ?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
-                                     15, 16, 17, 18, 19, 20) == 210);
+    CHECK(co_await db.query_one<int>("SELECT ?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?+?", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+                                     11, 12, 13, 14, 15, 16, 17, 18, 19, 20) == 210);
     co_await db.close();
   });
 }

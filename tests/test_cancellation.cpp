@@ -1,7 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <chrono>
@@ -27,7 +26,8 @@ using support::on_loop;
 using support::raw_database;
 using support::temp_database;
 
-constexpr const char* endless_read = "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
+constexpr const char* endless_read =
+    "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
 constexpr const char* endless_write =
     "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT 'x' || i FROM c";
 
@@ -60,8 +60,8 @@ task<> quick_many(limited_connection db) {
 }
 task<> endless_many(limited_connection db) {
   const std::vector<int> rows(2, 1);
-  co_await db.execute_many("INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(?) UNION ALL SELECT i + 1 FROM c) SELECT i FROM c",
-                           rows);
+  co_await db.execute_many(
+      "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(?) UNION ALL SELECT i + 1 FROM c) SELECT i FROM c", rows);
 }
 task<> quick_script(limited_connection db) {
   [[maybe_unused]] const bool local = true;
@@ -115,10 +115,14 @@ task<> endless_transaction(limited_connection db) {
 }
 
 constexpr kind kinds[] = {
-    {"execute", &quick_execute, &endless_execute},    {"query", &quick_query, &endless_query},
-    {"execute_many", &quick_many, &endless_many},     {"execute_script", &quick_script, &endless_script},
-    {"run", &quick_run, &endless_run},                {"stream", &quick_stream, &endless_stream},
-    {"statement", &quick_prepare, &endless_prepare},  {"transaction", &quick_transaction, &endless_transaction},
+    {"execute", &quick_execute, &endless_execute},
+    {"query", &quick_query, &endless_query},
+    {"execute_many", &quick_many, &endless_many},
+    {"execute_script", &quick_script, &endless_script},
+    {"run", &quick_run, &endless_run},
+    {"stream", &quick_stream, &endless_stream},
+    {"statement", &quick_prepare, &endless_prepare},
+    {"transaction", &quick_transaction, &endless_transaction},
 };
 
 enum class way { destroy, stop, timeout, close, drop };

@@ -1,3 +1,8 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+#include <cosqlite/cosqlite.hpp>
+
 #include <sqlite3.h>
 
 #include <chrono>
@@ -5,12 +10,6 @@
 #include <stop_token>
 #include <string>
 #include <vector>
-
-#include <cosqlite/cosqlite.hpp>
-
-#include "support/catch.hpp"
-#include "support/database.hpp"
-#include "support/on_loop.hpp"
 
 using cosqlite::change;
 using cosqlite::change_stream;
@@ -199,8 +198,9 @@ TEST_CASE("savepoints in raw SQL are followed, whatever their names and however 
       const auto seen5 = co_await all(db, changes);
       CHECK(seen5 == lines{"insert t 1", "insert t 4", "insert t 5", "insert t 7"});
     }
-    co_await db.execute_script("BEGIN; INSERT INTO t VALUES (10, ''); SAVEPOINT x; INSERT INTO t VALUES (11, ''); RELEASE x;"
-                               "ROLLBACK; SAVEPOINT y; INSERT INTO t VALUES (12, ''); ROLLBACK TO y; RELEASE y");
+    co_await db.execute_script(
+        "BEGIN; INSERT INTO t VALUES (10, ''); SAVEPOINT x; INSERT INTO t VALUES (11, ''); RELEASE x;"
+        "ROLLBACK; SAVEPOINT y; INSERT INTO t VALUES (12, ''); ROLLBACK TO y; RELEASE y");
     CHECK((co_await all(db, changes)).empty());
   });
 }
@@ -241,9 +241,16 @@ TEST_CASE("a failed statement in raw C calls leaves nothing, also when its memor
   with_database("CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE)", [](connection& db) -> task<> {
     change_stream changes = co_await db.changes();
     co_await db.run([](sqlite3* raw) {
-      const char* statements[] = {"BEGIN", "INSERT INTO t VALUES (1, 'a')", "INSERT INTO t VALUES (2, 'b'), (3, 'a')",
-                                  "INSERT INTO t VALUES (4, 'd')", "INSERT INTO t VALUES (5, 'e'), (6, 'd')", "COMMIT",
-                                  "BEGIN", "INSERT INTO t VALUES (7, 'g')", "ROLLBACK", "INSERT INTO t VALUES (8, 'h')"};
+      const char* statements[] = {"BEGIN",
+                                  "INSERT INTO t VALUES (1, 'a')",
+                                  "INSERT INTO t VALUES (2, 'b'), (3, 'a')",
+                                  "INSERT INTO t VALUES (4, 'd')",
+                                  "INSERT INTO t VALUES (5, 'e'), (6, 'd')",
+                                  "COMMIT",
+                                  "BEGIN",
+                                  "INSERT INTO t VALUES (7, 'g')",
+                                  "ROLLBACK",
+                                  "INSERT INTO t VALUES (8, 'h')"};
       for (const char* sql : statements) {
         sqlite3_stmt* stmt = nullptr;
         sqlite3_prepare_v2(raw, sql, -1, &stmt, nullptr);
@@ -274,9 +281,9 @@ TEST_CASE("rows that triggers and foreign keys change are reported, and undone w
                   co_await db.execute("DELETE FROM p");
                   co_await db.execute("COMMIT");
                   {
-      const auto seen9 = co_await all(db, changes);
-      CHECK(seen9 == lines{"insert p 1", "insert log 1", "insert c 1", "remove p 1", "remove c 1"});
-    }
+                    const auto seen9 = co_await all(db, changes);
+                    CHECK(seen9 == lines{"insert p 1", "insert log 1", "insert c 1", "remove p 1", "remove c 1"});
+                  }
                 });
 }
 
@@ -297,30 +304,31 @@ TEST_CASE("a view's INSTEAD OF trigger is reported when it succeeds, and not whe
                   co_await tx.execute("INSERT INTO v VALUES (3, 'good')");
                   co_await tx.commit();
                   {
-      const auto seen10 = co_await all(db, changes);
-      CHECK(seen10 == lines{"insert t 1", "insert t 3"});
-    }
+                    const auto seen10 = co_await all(db, changes);
+                    CHECK(seen10 == lines{"insert t 1", "insert t 3"});
+                  }
                 });
 }
 
 TEST_CASE("rows of a full-text index that a trigger keeps are undone with the statement") {
-  with_database(R"(
+  with_database(
+      R"(
     CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE);
     CREATE VIRTUAL TABLE f USING fts5(a, content=t, content_rowid=id);
     CREATE TRIGGER i AFTER INSERT ON t BEGIN INSERT INTO f(rowid, a) VALUES (new.id, new.a); END;
   )",
-                [](connection& db) -> task<> {
-                  change_stream changes = co_await db.changes("t");
-                  transaction tx = co_await db.begin();
-                  co_await tx.execute("INSERT INTO t VALUES (1, 'a')");
-                  co_await failure_of<cosqlite::constraint_error>(tx.execute("INSERT INTO t VALUES (2, 'b'), (3, 'a')"));
-                  co_await tx.execute("INSERT INTO t VALUES (4, 'd')");
-                  co_await tx.commit();
-                  change_stream marks = co_await db.changes("end_mark");
-                  CHECK(describe(*(co_await changes.next())) == "insert t 1");
-                  CHECK(describe(*(co_await changes.next())) == "insert t 4");
-                  CHECK(!changes.try_next());
-                });
+      [](connection& db) -> task<> {
+        change_stream changes = co_await db.changes("t");
+        transaction tx = co_await db.begin();
+        co_await tx.execute("INSERT INTO t VALUES (1, 'a')");
+        co_await failure_of<cosqlite::constraint_error>(tx.execute("INSERT INTO t VALUES (2, 'b'), (3, 'a')"));
+        co_await tx.execute("INSERT INTO t VALUES (4, 'd')");
+        co_await tx.commit();
+        change_stream marks = co_await db.changes("end_mark");
+        CHECK(describe(*(co_await changes.next())) == "insert t 1");
+        CHECK(describe(*(co_await changes.next())) == "insert t 4");
+        CHECK(!changes.try_next());
+      });
 }
 
 TEST_CASE("a delete of all rows is seen row by row, also by a statement prepared before the watching began") {
@@ -335,9 +343,9 @@ TEST_CASE("a delete of all rows is seen row by row, also by a statement prepared
       co_await db.execute("INSERT INTO t VALUES (3, 'c')");
       co_await remove.execute();
       {
-      const auto seen11 = co_await all(db, changes);
-      CHECK(seen11 == lines{"remove t 1", "remove t 2", "insert t 3", "remove t 3"});
-    }
+        const auto seen11 = co_await all(db, changes);
+        CHECK(seen11 == lines{"remove t 1", "remove t 2", "insert t 3", "remove t 3"});
+      }
     });
   }
   SECTION("update hook") {
@@ -347,9 +355,9 @@ TEST_CASE("a delete of all rows is seen row by row, also by a statement prepared
       change_stream changes = co_await db.changes(by_update_hook());
       co_await remove.execute();
       {
-      const auto seen12 = co_await all(db, changes);
-      CHECK(seen12 == lines{"remove t 1", "remove t 2"});
-    }
+        const auto seen12 = co_await all(db, changes);
+        CHECK(seen12 == lines{"remove t 1", "remove t 2"});
+      }
     });
   }
 }
@@ -533,9 +541,10 @@ TEST_CASE("a transaction larger than the buffer is a gap, and what a savepoint h
     change_stream changes = co_await db.changes(small, "t");
     co_await db.execute("INSERT INTO t(a) SELECT value FROM json_each('[1,2,3,4,5,6,7,8,9,10]')");
     CHECK(describe(*(co_await changes.next())) == "gap 10");
-    co_await db.execute_script("BEGIN; INSERT INTO t VALUES (20, ''); SAVEPOINT s;"
-                               "INSERT INTO t(a) SELECT value FROM json_each('[1,2,3,4,5,6,7,8]'); ROLLBACK TO s;"
-                               "INSERT INTO t VALUES (21, ''); COMMIT");
+    co_await db.execute_script(
+        "BEGIN; INSERT INTO t VALUES (20, ''); SAVEPOINT s;"
+        "INSERT INTO t(a) SELECT value FROM json_each('[1,2,3,4,5,6,7,8]'); ROLLBACK TO s;"
+        "INSERT INTO t VALUES (21, ''); COMMIT");
     CHECK(describe(*(co_await changes.next())) == "insert t 20");
     CHECK(describe(*(co_await changes.next())) == "insert t 21");
   });

@@ -1,8 +1,10 @@
-// Calls that wait together may share a transaction. Whatever they share, each must get the answer that it would have had
-// alone: random programs are run with coalescing on and off, and everything that can be seen is compared.
+// Calls that wait together may share a transaction. Whatever they share, each must get the answer that it would have
+// had alone: random programs are run with coalescing on and off, and everything that can be seen is compared.
+
+#include "support/catch.hpp"
+#include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,9 +22,7 @@
 #include <string>
 #include <vector>
 
-#include <cosqlite/cosqlite.hpp>
-
-#include "support/catch.hpp"
+#include <sys/wait.h>
 
 namespace {
 
@@ -169,10 +169,13 @@ task<std::string> call_of(pool& db, step s, std::stop_token stop) {
     case 4: return answer_of(db.execute("INSERT INTO item(key, n) VALUES (?, ?)", key, s.b));
     case 5: return answer_of(db.execute("INSERT OR REPLACE INTO item(key, n) VALUES (?, ?)", key, s.b));
     case 6: return answer_of(db.execute("INSERT OR IGNORE INTO item(key, n) VALUES (?, ?)", key, s.b));
-    case 7: return answer_of(db.execute("INSERT OR FAIL INTO item(key, n) VALUES ('f' || ?1, 1), (?2, ?3)", s.b, key, s.b));
-    case 8: return answer_of(db.execute("INSERT OR ABORT INTO item(key, n) VALUES ('a' || ?1, 1), (?2, ?3)", s.b, key, s.b));
+    case 7:
+      return answer_of(db.execute("INSERT OR FAIL INTO item(key, n) VALUES ('f' || ?1, 1), (?2, ?3)", s.b, key, s.b));
+    case 8:
+      return answer_of(db.execute("INSERT OR ABORT INTO item(key, n) VALUES ('a' || ?1, 1), (?2, ?3)", s.b, key, s.b));
     case 9:
-      return answer_of(db.execute("INSERT OR ROLLBACK INTO item(key, n) VALUES ('r' || ?1, 1), (?2, ?3)", s.b, key, s.b));
+      return answer_of(
+          db.execute("INSERT OR ROLLBACK INTO item(key, n) VALUES ('r' || ?1, 1), (?2, ?3)", s.b, key, s.b));
     case 10: return answer_of(db.query("INSERT INTO item(key, n) VALUES (?, ?) RETURNING id, key, n", key, s.b));
     case 11: return answer_of(db.execute("UPDATE item SET n = n + ? WHERE key > ?", s.b, key));
     case 12: return answer_of(db.execute("DELETE FROM item WHERE key = ?", key));
@@ -183,7 +186,8 @@ task<std::string> call_of(pool& db, step s, std::stop_token stop) {
     case 17: return answer_of(db.query("SELECT thrower(?)", s.a));
     case 18: return answer_of(db.execute("INSERT INTO log VALUES (thrower(?))", s.a));
     case 19: return answer_of(db.execute("INSERT INTO pair VALUES (?, ?)", s.a, s.b));
-    case 20: return answer_of(db.execute("INSERT INTO pair VALUES (?1, ?2) ON CONFLICT DO UPDATE SET b = b + 50", s.a, s.b));
+    case 20:
+      return answer_of(db.execute("INSERT INTO pair VALUES (?1, ?2) ON CONFLICT DO UPDATE SET b = b + 50", s.a, s.b));
     case 21: return answer_of(db.query("SELECT nonsense FROM item"));
     case 22: return answer_of(db.execute("INSERT INTO nowhere VALUES (1)"));
     case 23: return answer_of(db.execute("INSERT INTO item(key, n) VALUES (?, ?)", key));
@@ -250,13 +254,15 @@ struct outcome {
 std::string describe(const program& p, const std::vector<std::string>& on, const std::vector<std::string>& off) {
   std::string text;
   for (std::size_t i = 0; i < on.size(); ++i) {
-    if (i < p.size()) text += "kind " + std::to_string(p[i].kind) + " a " + std::to_string(p[i].a) + " b " + std::to_string(p[i].b);
+    if (i < p.size())
+      text += "kind " + std::to_string(p[i].kind) + " a " + std::to_string(p[i].a) + " b " + std::to_string(p[i].b);
     text += on[i] == off[i] ? "   " + on[i] + "\n" : "\n  on:  " + on[i] + "\n  off: " + off[i] + "\n";
   }
   return text;
 }
 
-task<outcome> compare(const scratch& folder, std::uint64_t seed, std::uint64_t programs, std::chrono::steady_clock::time_point until) {
+task<outcome> compare(const scratch& folder, std::uint64_t seed, std::uint64_t programs,
+                      std::chrono::steady_clock::time_point until) {
   outcome result;
   std::mt19937_64 random(seed);
   pool on = co_await open_one(folder.file("on.db"), true);
@@ -379,8 +385,8 @@ TEST_CASE("a write that was answered survives kill -9 in the middle of group com
   const std::string path = folder.file("killed.db");
   sqlite3* raw = nullptr;
   REQUIRE(sqlite3_open(path.c_str(), &raw) == SQLITE_OK);
-  REQUIRE(sqlite3_exec(raw, "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY)", nullptr, nullptr, nullptr) ==
-          SQLITE_OK);
+  REQUIRE(sqlite3_exec(raw, "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY)", nullptr, nullptr,
+                       nullptr) == SQLITE_OK);
   for (int round = 0; round < 5; ++round) {
     const std::set<std::int64_t> told = acknowledged_before_kill(path, 30 + 40 * round);
     REQUIRE(!told.empty());

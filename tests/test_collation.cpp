@@ -1,5 +1,8 @@
 // Collations in C++.
 
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <compare>
@@ -7,10 +10,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "support/catch.hpp"
-#include "support/database.hpp"
-#include "support/on_loop.hpp"
 
 namespace {
 
@@ -69,7 +68,8 @@ TEST_CASE("a collation cannot be replaced under a running statement") {
   on_loop([]() -> task<> {
     auto db = co_await cosqlite::open(":memory:");
     co_await db.create_collation("mine", by_length);
-    auto rows = db.stream<int>("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT i FROM n");
+    auto rows =
+        db.stream<int>("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT i FROM n");
     const auto first = co_await rows.next();
     CHECK(first == 1);
     co_await failure_of<cosqlite::busy_error>(db.create_collation("mine", by_length));
@@ -96,7 +96,8 @@ TEST_CASE("a write whose collation threw is not committed: alone, in a transacti
     support::temp_database file;
     auto db = co_await cosqlite::open(file.path());
     co_await db.create_collation("touchy", touchy);
-    co_await db.execute_script("CREATE TABLE t(v TEXT); CREATE INDEX i ON t(v COLLATE touchy); INSERT INTO t VALUES('a'),('m');");
+    co_await db.execute_script(
+        "CREATE TABLE t(v TEXT); CREATE INDEX i ON t(v COLLATE touchy); INSERT INTO t VALUES('a'),('m');");
 
     co_await failure_of<std::domain_error>(db.execute("INSERT INTO t VALUES('bad')"));
     const int alone = co_await db.query_one<int>("SELECT count(*) FROM t");

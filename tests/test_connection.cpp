@@ -5,13 +5,14 @@
 #include <cosqlite/cosqlite.hpp>
 
 #include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
 #include <optional>
 #include <thread>
+
+#include <sys/wait.h>
 
 using namespace cosqlite;
 using namespace std::chrono_literals;
@@ -83,7 +84,8 @@ int run_child(const char* name) {
   const auto until = std::chrono::steady_clock::now() + 60s;
   for (;;) {
     int status = 0;
-    if (waitpid(child, &status, WNOHANG) == child) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (waitpid(child, &status, WNOHANG) == child)
+      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     if (std::chrono::steady_clock::now() > until) {
       kill(child, SIGKILL);
       waitpid(child, &status, 0);
@@ -112,8 +114,12 @@ TEST_CASE("the journal mode is the one that was asked for") {
     journal mode;
     const char* name;
   };
-  for (const expected& e : {expected{journal::wal, "wal"}, {journal::del, "delete"}, {journal::truncate, "truncate"},
-                            {journal::persist, "persist"}, {journal::memory, "memory"}, {journal::off, "off"},
+  for (const expected& e : {expected{journal::wal, "wal"},
+                            {journal::del, "delete"},
+                            {journal::truncate, "truncate"},
+                            {journal::persist, "persist"},
+                            {journal::memory, "memory"},
+                            {journal::off, "off"},
                             {journal::keep, "delete"}}) {
     temp_database file;
     on_loop([&]() -> task<> {
@@ -136,7 +142,8 @@ TEST_CASE("journal::keep leaves the file's mode as it is") {
 
 TEST_CASE("the synchronous level is the one that was asked for, full by default") {
   CHECK(open_options().synchronous == cosqlite::sync::full);
-  for (const cosqlite::sync level : {cosqlite::sync::off, cosqlite::sync::normal, cosqlite::sync::full, cosqlite::sync::extra}) {
+  for (const cosqlite::sync level :
+       {cosqlite::sync::off, cosqlite::sync::normal, cosqlite::sync::full, cosqlite::sync::extra}) {
     temp_database file;
     on_loop([&]() -> task<> {
       open_options o;
@@ -448,7 +455,8 @@ TEST_CASE("closing ends streams that are open") {
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path());
     co_await db.execute("CREATE TABLE t(a)");
-    auto rows = db.stream<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT n FROM c");
+    auto rows =
+        db.stream<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT n FROM c");
     CHECK(co_await rows.next() == 1);
     co_await db.close();
     bool closed = false;
@@ -507,7 +515,9 @@ TEST_CASE("of two opens on a loop one may be dropped and the other awaited") {
   temp_database file;
   on_loop([&]() -> task<> {
     auto kept = open(file.path());
-    { auto dropped = open(file.path()); }
+    {
+      auto dropped = open(file.path());
+    }
     connection db = co_await std::move(kept);
     CHECK(co_await db.query_one<int>("SELECT 1") == 1);
     co_await db.close();
@@ -591,7 +601,9 @@ TEST_CASE("a loop that stops with calls pending delivers them when it runs again
     foreign::coroutine held = hold(p, *db);
     foreign::coroutine queued = insert(*db, 1);
     foreign::coroutine dropped = insert(*db, 2);
-    { const foreign::coroutine gone = std::move(dropped); }
+    {
+      const foreign::coroutine gone = std::move(dropped);
+    }
     uv_run(loop.get(), UV_RUN_NOWAIT);
     CHECK(!queued.done());
     p.release();
@@ -720,4 +732,6 @@ TEST_CASE("child: exits with calls pending", "[.child]") {
   }(file->path()));
 }
 
-TEST_CASE("a program that exits without closing ends at once") { CHECK(run_child("child: exits with calls pending") == 0); }
+TEST_CASE("a program that exits without closing ends at once") {
+  CHECK(run_child("child: exits with calls pending") == 0);
+}

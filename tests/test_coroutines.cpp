@@ -131,9 +131,7 @@ TEST_CASE("the results of calls that nobody takes are destroyed") {
     connection db = co_await open(file.path());
     auto make = [&living](sqlite3*) { return foreign::guard(living); };
     for (int round = 0; round < 50; ++round) {
-      auto take = [&]() -> foreign::coroutine {
-        const auto g = co_await db.run(make);
-      };
+      auto take = [&]() -> foreign::coroutine { const auto g = co_await db.run(make); };
       foreign::coroutine dropped = take();
       if (round % 3 == 1) co_await sleep_for(0ms);
       if (round % 3 == 2) co_await db.execute("SELECT 1");
@@ -146,9 +144,7 @@ TEST_CASE("the results of calls that nobody takes are destroyed") {
 TEST_CASE("a coroutine destroyed while its open runs: the connection closes by itself") {
   temp_database file;
   on_loop([&]() -> task<> {
-    auto opening = [&]() -> foreign::coroutine {
-      const connection db = co_await open(file.path());
-    };
+    auto opening = [&]() -> foreign::coroutine { const connection db = co_await open(file.path()); };
     for (int i = 0; i < 20; ++i) {
       foreign::coroutine one = opening();
       if (i % 2 == 1) co_await sleep_for(0ms);
@@ -412,7 +408,8 @@ TEST_CASE("temporaries as SQL and arguments live as long as the call") {
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path());
     co_await db.execute("CREATE TABLE t(a, b)");
-    auto call = db.execute(std::string("INSERT INTO t VALUES(?, ?)"), std::string(1000, 'a'), std::string("bb").c_str());
+    auto call =
+        db.execute(std::string("INSERT INTO t VALUES(?, ?)"), std::string(1000, 'a'), std::string("bb").c_str());
     std::string noise(4000, 'z');
     co_await std::move(call);
     CHECK(co_await db.query_one<int>("SELECT length(a) + length(b) FROM t") == 1002);

@@ -166,9 +166,7 @@ TEST_CASE("a path that begins with file: is a file name") {
   CHECK(std::filesystem::exists("file:odd.db?mode=memory"));
 }
 
-TEST_CASE("a NUL in the path is refused") {
-  CHECK_THROWS_AS(open(std::string("a\0b", 3)), misuse_error);
-}
+TEST_CASE("a NUL in the path is refused") { CHECK_THROWS_AS(open(std::string("a\0b", 3)), misuse_error); }
 
 TEST_CASE("a folder, a missing folder and a file that is no database are refused by name") {
   temp_database file;
@@ -194,8 +192,8 @@ TEST_CASE("a folder, a missing folder and a file that is no database are refused
 
 TEST_CASE("untrusted_file is read-only, distrusts the schema and has small limits") {
   temp_database file;
-  raw_database(file.path()).execute(
-      "CREATE TABLE t(a); INSERT INTO t VALUES(1); CREATE VIEW v AS SELECT load_extension('x')");
+  raw_database(file.path())
+      .execute("CREATE TABLE t(a); INSERT INTO t VALUES(1); CREATE VIEW v AS SELECT load_extension('x')");
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path(), open_options::untrusted_file());
     CHECK(co_await db.query_one<int>("SELECT a FROM t") == 1);

@@ -376,7 +376,8 @@ TEST_CASE("a restore is all or nothing, and leaves the connection as it was") {
 TEST_CASE("a restore takes pieces that end anywhere, and passes transaction control over") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    std::string script = "-- a comment; with a semicolon\nBEGIN;\nCREATE TABLE t(a DEFAULT 'old' CHECK(a <> \"new\"), b);\n";
+    std::string script =
+        "-- a comment; with a semicolon\nBEGIN;\nCREATE TABLE t(a DEFAULT 'old' CHECK(a <> \"new\"), b);\n";
     for (int i = 0; i < 4000; ++i) script += "INSERT INTO t(b) VALUES('row; number " + std::to_string(i) + "');\n";
     script += "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; END;\n/* the end */ COMMIT; end transaction";
     std::vector<std::string> pieces;

@@ -3,10 +3,11 @@
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <optional>
+
+#include <sys/stat.h>
 
 using namespace cosqlite;
 using namespace std::chrono_literals;
@@ -62,14 +63,15 @@ TEST_CASE("every kind of constraint is a constraint_error with its own name") {
       int code;
       const char* name;
     };
-    for (const kind& k : {kind{"INSERT INTO t(u) VALUES('u')", SQLITE_CONSTRAINT_UNIQUE, "SQLITE_CONSTRAINT_UNIQUE"},
-                          {"INSERT INTO t(id) VALUES(1)", SQLITE_CONSTRAINT_PRIMARYKEY, "SQLITE_CONSTRAINT_PRIMARYKEY"},
-                          {"INSERT INTO pk VALUES(1)", SQLITE_CONSTRAINT_PRIMARYKEY, "SQLITE_CONSTRAINT_PRIMARYKEY"},
-                          {"INSERT INTO t(n) VALUES(NULL)", SQLITE_CONSTRAINT_NOTNULL, "SQLITE_CONSTRAINT_NOTNULL"},
-                          {"INSERT INTO t(c) VALUES(0)", SQLITE_CONSTRAINT_CHECK, "SQLITE_CONSTRAINT_CHECK"},
-                          {"INSERT INTO t(p) VALUES(9)", SQLITE_CONSTRAINT_FOREIGNKEY, "SQLITE_CONSTRAINT_FOREIGNKEY"},
-                          {"DELETE FROM t", SQLITE_CONSTRAINT_TRIGGER, "SQLITE_CONSTRAINT_TRIGGER"},
-                          {"INSERT INTO strict VALUES('text')", SQLITE_CONSTRAINT_DATATYPE, "SQLITE_CONSTRAINT_DATATYPE"}}) {
+    for (const kind& k :
+         {kind{"INSERT INTO t(u) VALUES('u')", SQLITE_CONSTRAINT_UNIQUE, "SQLITE_CONSTRAINT_UNIQUE"},
+          {"INSERT INTO t(id) VALUES(1)", SQLITE_CONSTRAINT_PRIMARYKEY, "SQLITE_CONSTRAINT_PRIMARYKEY"},
+          {"INSERT INTO pk VALUES(1)", SQLITE_CONSTRAINT_PRIMARYKEY, "SQLITE_CONSTRAINT_PRIMARYKEY"},
+          {"INSERT INTO t(n) VALUES(NULL)", SQLITE_CONSTRAINT_NOTNULL, "SQLITE_CONSTRAINT_NOTNULL"},
+          {"INSERT INTO t(c) VALUES(0)", SQLITE_CONSTRAINT_CHECK, "SQLITE_CONSTRAINT_CHECK"},
+          {"INSERT INTO t(p) VALUES(9)", SQLITE_CONSTRAINT_FOREIGNKEY, "SQLITE_CONSTRAINT_FOREIGNKEY"},
+          {"DELETE FROM t", SQLITE_CONSTRAINT_TRIGGER, "SQLITE_CONSTRAINT_TRIGGER"},
+          {"INSERT INTO strict VALUES('text')", SQLITE_CONSTRAINT_DATATYPE, "SQLITE_CONSTRAINT_DATATYPE"}}) {
       const auto e = co_await failure_of<constraint_error>(db.execute(k.sql));
       INFO(k.sql);
       CHECK(e.code() == k.code);

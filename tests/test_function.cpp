@@ -1,5 +1,8 @@
 // Scalar SQL functions in C++: what they take, what they give, what they throw, and those that run on the loop.
 
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -18,10 +21,6 @@
 #include <string_view>
 #include <thread>
 #include <vector>
-
-#include "support/catch.hpp"
-#include "support/database.hpp"
-#include "support/on_loop.hpp"
 
 namespace {
 
@@ -107,7 +106,8 @@ TEST_CASE("a function takes and gives every type") {
     CHECK(co_await db.query_one<std::optional<int>>("SELECT only_even(4)") == 4);
     CHECK(co_await db.query_one<std::string>("SELECT typeof(same(1.5))") == "real");
     CHECK(co_await db.query_one<std::string>("SELECT typeof(same(NULL)) || typeof(same(x'00'))") == "nullblob");
-    CHECK(co_await db.query_one<std::string>("SELECT type_of(7) || type_of('a') || type_of(NULL)") == "INTEGERTEXTNULL");
+    CHECK(co_await db.query_one<std::string>("SELECT type_of(7) || type_of('a') || type_of(NULL)") ==
+          "INTEGERTEXTNULL");
     CHECK(co_await db.query_one<int>("SELECT next_colour(1)") == 2);
     CHECK(co_await db.query_one<double>("SELECT warmer(20)") == 21.0);
     CHECK(co_await db.query_one<bool>("SELECT no_result(1) IS NULL"));
@@ -142,7 +142,8 @@ TEST_CASE("a last parameter of views takes all further arguments") {
     });
     CHECK(co_await db.query_one<std::string>("SELECT glue(',', 'a', NULL, 'c')") == "a,-,c");
     CHECK(co_await db.query_one<std::string>("SELECT glue(',')") == "");
-    CHECK(co_await db.query_one<std::string>("SELECT glue('', '1','2','3','4','5','6','7','8','9','10')") == "12345678910");
+    CHECK(co_await db.query_one<std::string>("SELECT glue('', '1','2','3','4','5','6','7','8','9','10')") ==
+          "12345678910");
     const auto e = co_await failure_of<cosqlite::misuse_error>(db.query("SELECT glue()"));
     CHECK(contains(e.what(), "glue takes at least 1 argument, 0 given"));
   });
@@ -153,14 +154,16 @@ TEST_CASE("a wrong argument is an error that names the function and the argument
     auto db = co_await cosqlite::open(":memory:");
     co_await db.create_function("area", [](int width, int height) { return width * height; });
     const auto text = co_await failure_of<cosqlite::conversion_error>(db.query("SELECT area(2, 'three')"));
-    CHECK(contains(text.what(), "argument 2 of the SQL function area is TEXT, which cannot be read as a 32-bit integer"));
+    CHECK(
+        contains(text.what(), "argument 2 of the SQL function area is TEXT, which cannot be read as a 32-bit integer"));
     CHECK_FALSE(contains(text.what(), "three"));
     CHECK(text.column() == 1);
     CHECK(text.sql() == "SELECT area(2, 'three')");
     const auto null = co_await failure_of<cosqlite::conversion_error>(db.query("SELECT area(NULL, 2)"));
     CHECK(contains(null.what(), "argument 1 of the SQL function area is NULL"));
     const auto large = co_await failure_of<cosqlite::conversion_error>(db.query("SELECT area(1, 5000000000)"));
-    CHECK(contains(large.what(), "argument 2 of the SQL function area is INTEGER, which does not fit a 32-bit integer"));
+    CHECK(
+        contains(large.what(), "argument 2 of the SQL function area is INTEGER, which does not fit a 32-bit integer"));
     const auto count = co_await failure_of<cosqlite::error>(db.query("SELECT area(1)"));
     CHECK(contains(count.what(), "wrong number of arguments to function area()"));
     CHECK(co_await db.query_one<int>("SELECT area(2, 3)") == 6);
@@ -270,7 +273,8 @@ TEST_CASE("a function cannot be replaced under a running statement; a new one ca
   on_loop([]() -> task<> {
     auto db = co_await cosqlite::open(":memory:");
     co_await db.create_function("f", [](int v) { return v; });
-    auto rows = db.stream<int>("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT f(i) FROM n");
+    auto rows =
+        db.stream<int>("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT f(i) FROM n");
     auto first = co_await rows.next();
     CHECK(first == 1);
     const auto e = co_await failure_of<cosqlite::busy_error>(db.create_function("f", [](int) { return 0; }));
@@ -395,7 +399,7 @@ TEST_CASE("NaN is no result") {
   });
 }
 
-// ------------------------------------------------------------------------------------------- functions that return a task
+// --- functions that return a task
 
 TEST_CASE("a function that returns a task runs on the loop, and may wait there") {
   on_loop([]() -> task<> {
@@ -501,9 +505,7 @@ TEST_CASE("while a function's task runs, other coroutines' calls on the connecti
     };
     co_await db.create_function("slow", slow);
     std::vector<int> order;
-    auto first = [&]() -> task<> {
-      order.push_back(co_await db.query_one<int>("SELECT slow()"));
-    };
+    auto first = [&]() -> task<> { order.push_back(co_await db.query_one<int>("SELECT slow()")); };
     auto second = [&]() -> task<> {
       co_await passing{started};
       auto call = db.query_one<int>("SELECT 2");
@@ -552,7 +554,8 @@ TEST_CASE("a deadline ends the wait for a function's task, which is destroyed on
     auto db = co_await cosqlite::open(":memory:");
     endless e;
     co_await db.create_function("endless", e.function());
-    const auto late = co_await failure_of<cosqlite::timeout_error>(db.with(20ms).query("SELECT endless('still there')"));
+    const auto late =
+        co_await failure_of<cosqlite::timeout_error>(db.with(20ms).query("SELECT endless('still there')"));
     CHECK(late.spent_in() == cosqlite::timeout_error::stage::run);
     co_await passing{e.destroyed};
     CHECK(e.destroyed_on == std::this_thread::get_id());
@@ -568,7 +571,8 @@ TEST_CASE("a stop token and interrupt end the wait for a function's task") {
       co_await db.create_function("endless", e.function());
       std::stop_source stop;
       auto ask = [&]() -> task<> {
-        co_await failure_of<cosqlite::cancelled_error>(db.with(stop.get_token()).query("SELECT endless('still there')"));
+        co_await failure_of<cosqlite::cancelled_error>(
+            db.with(stop.get_token()).query("SELECT endless('still there')"));
       };
       auto cancel = [&]() -> task<> {
         co_await passing{e.started};

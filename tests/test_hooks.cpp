@@ -1,3 +1,8 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+#include <cosqlite/cosqlite.hpp>
+
 #include <sqlite3.h>
 
 #include <atomic>
@@ -9,12 +14,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <cosqlite/cosqlite.hpp>
-
-#include "support/catch.hpp"
-#include "support/database.hpp"
-#include "support/on_loop.hpp"
 
 using cosqlite::authorization;
 using cosqlite::authorizer_action;

@@ -96,7 +96,8 @@ TEST_CASE("rows are structs, tuples, pairs or ranges of values") {
     co_await db.execute_many("INSERT INTO t VALUES(?, ?, ?)", tuples);
     const std::vector<std::vector<value>> values(2, std::vector<value>(3, value(4)));
     co_await db.execute_many("INSERT INTO t VALUES(?, ?, ?)", values);
-    const auto names = co_await db.query<std::optional<std::string>>("SELECT b FROM t WHERE typeof(b) = 'text' ORDER BY a");
+    const auto names =
+        co_await db.query<std::optional<std::string>>("SELECT b FROM t WHERE typeof(b) = 'text' ORDER BY a");
     CHECK(names.size() == 3);
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t WHERE c IS NULL") == 1);
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 5);
@@ -114,7 +115,8 @@ TEST_CASE("views, generators and move-only rows work") {
     countdown once(5);
     CHECK((co_await db.execute_many("INSERT INTO t VALUES(?)", once)).changes == 5);
     std::vector<sealed_letter> letters;
-    for (int i = 0; i < 3; ++i) letters.push_back(sealed_letter{std::make_unique<std::string>("letter " + std::to_string(i))});
+    for (int i = 0; i < 3; ++i)
+      letters.push_back(sealed_letter{std::make_unique<std::string>("letter " + std::to_string(i))});
     CHECK((co_await db.execute_many("INSERT INTO t VALUES(?)", letters)).changes == 3);
     CHECK((co_await db.execute_many("INSERT INTO t VALUES(?)", std::move(letters))).changes == 3);
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t WHERE a = 'letter 2'") == 2);
@@ -200,7 +202,8 @@ TEST_CASE("a deadline stops execute_many and undoes it") {
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path());
     co_await db.execute("CREATE TABLE t(a)");
-    auto endless = std::views::iota(std::int64_t{0}, std::int64_t{1} << 40) | std::views::transform([](std::int64_t i) { return i; });
+    auto endless = std::views::iota(std::int64_t{0}, std::int64_t{1} << 40) |
+                   std::views::transform([](std::int64_t i) { return i; });
     struct lazily {
       decltype(endless) numbers;
       auto begin() const { return numbers.begin(); }

@@ -1,15 +1,14 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+#include <cosqlite/cosqlite.hpp>
+
 #include <sqlite3.h>
 
 #include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <cosqlite/cosqlite.hpp>
-
-#include "support/catch.hpp"
-#include "support/database.hpp"
-#include "support/on_loop.hpp"
 
 using cosqlite::connection;
 using cosqlite::task;
@@ -157,7 +156,9 @@ TEST_CASE("a next that is dropped while it waits loses no refresh") {
   with_database("CREATE TABLE t(id INTEGER PRIMARY KEY)", [](connection& db) -> task<> {
     auto live = db.observe<int>("SELECT id FROM t");
     co_await live.next();
-    { auto never_awaited = live.next(); }
+    {
+      auto never_awaited = live.next();
+    }
     co_await db.execute("INSERT INTO t VALUES (1)");
     CHECK(*(co_await live.next()) == numbers{1});
   });

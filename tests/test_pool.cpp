@@ -1,7 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <chrono>
@@ -81,7 +80,9 @@ TEST_CASE("a leased reader is its holder's alone, and comes back clean") {
     pool db = co_await open_with_table(file.path(), one);
     co_await db.execute("INSERT INTO t(v) VALUES (1)");
     std::optional<int> seen;
-    const auto read = [](pool& p, std::optional<int>& n) -> task<> { n = co_await p.query_one<int>("SELECT count(*) FROM t"); };
+    const auto read = [](pool& p, std::optional<int>& n) -> task<> {
+      n = co_await p.query_one<int>("SELECT count(*) FROM t");
+    };
     {
       leased_connection lease = co_await db.acquire_reader();
       CHECK(db.stats().leased == 1);
@@ -224,8 +225,9 @@ TEST_CASE("a stream keeps a reader to itself: others see fresh data meanwhile") 
     cosqlite::pool_options two;
     two.readers = 2;
     pool db = co_await open_with_table(file.path(), two);
-    co_await db.execute("INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) "
-                        "SELECT i FROM c");
+    co_await db.execute(
+        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) "
+        "SELECT i FROM c");
     auto rows = db.stream<int>("SELECT v FROM t");
     auto first = co_await rows.next();
     CHECK(first == 1);
@@ -246,8 +248,9 @@ TEST_CASE("a read transaction older than max_read_age is ended") {
     o.readers = 2;
     o.max_read_age = std::chrono::milliseconds(30);
     pool db = co_await open_with_table(file.path(), o);
-    co_await db.execute("INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 90000) "
-                        "SELECT i FROM c");
+    co_await db.execute(
+        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 90000) "
+        "SELECT i FROM c");
     auto rows = db.stream<int>("SELECT v FROM t");
     auto first = co_await rows.next();
     CHECK(first == 1);

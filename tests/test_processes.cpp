@@ -3,16 +3,16 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <string>
 #include <vector>
+
+#include <sys/wait.h>
 
 namespace {
 
@@ -78,7 +78,8 @@ TEST_CASE("two processes with four connections each count to the exact sum, and 
   const support::raw_database raw(file.path());
   raw.execute("PRAGMA journal_mode = wal; CREATE TABLE counter(n INTEGER); INSERT INTO counter VALUES (0)");
   std::vector<pid_t> children;
-  for (int i = 0; i < processes; ++i) children.push_back(start_child("child: counts up on four connections", file.path()));
+  for (int i = 0; i < processes; ++i)
+    children.push_back(start_child("child: counts up on four connections", file.path()));
   for (const pid_t child : children) {
     int status = -1;
     REQUIRE(waitpid(child, &status, 0) == child);

@@ -101,7 +101,8 @@ TEST_CASE("typed queries give scalars and structs") {
     CHECK((co_await db.query<int>("SELECT 1 WHERE 0")).empty());
     const user first = co_await db.query_one<user>("SELECT id, name FROM users ORDER BY id");
     CHECK(first.name == "ada");
-    const std::optional<user> bob = co_await db.query_optional<user>("SELECT id, name FROM users WHERE name = ?", "bob");
+    const std::optional<user> bob =
+        co_await db.query_optional<user>("SELECT id, name FROM users WHERE name = ?", "bob");
     REQUIRE(bob);
     CHECK(bob->id == 2);
     CHECK(!(co_await db.query_optional<user>("SELECT id, name FROM users WHERE name = ?", "zoe")).has_value());
@@ -115,7 +116,8 @@ TEST_CASE("query_one reads no further than the first row") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
     CHECK(co_await db.query_one<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c") == 1);
-    CHECK(co_await db.query_optional<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c") == 1);
+    CHECK(co_await db.query_optional<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c") ==
+          1);
     co_await db.close();
   });
 }
@@ -152,7 +154,8 @@ TEST_CASE("many columns and large results arrive whole") {
     for (std::size_t i = 0; i < tall.size(); ++i) {
       const auto text = tall[i].get<std::string_view>(1);
       const auto n = i + 1;
-      right = right && text.starts_with(std::to_string(n) + "-") && text.size() == std::to_string(n).size() + 1 + (n % 300 == 0 ? 1 : n % 300);
+      right = right && text.starts_with(std::to_string(n) + "-") &&
+              text.size() == std::to_string(n).size() + 1 + (n % 300 == 0 ? 1 : n % 300);
     }
     CHECK(right);
     co_await db.close();

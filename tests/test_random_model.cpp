@@ -4,7 +4,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <chrono>
@@ -69,7 +68,9 @@ struct actor {
   [[nodiscard]] int key() const { return number * 1000 + all.below(keys); }
 };
 
-[[noreturn]] void differ(const std::string& what) { throw std::logic_error("the database differs from the model: " + what); }
+[[noreturn]] void differ(const std::string& what) {
+  throw std::logic_error("the database differs from the model: " + what);
+}
 
 task<connection> open_file(std::string path) {
   cosqlite::open_options o;
@@ -97,7 +98,7 @@ task<> read_one(actor& a) {
 
 task<> read_all(actor& a) {
   auto rows = a.db->stream<std::pair<int, std::string>>("SELECT k, v FROM kv WHERE k BETWEEN ? AND ? ORDER BY k",
-                                                         a.number * 1000, a.number * 1000 + 999);
+                                                        a.number * 1000, a.number * 1000 + 999);
   const bool leave_early = a.all.below(4) == 0;
   auto known = a.model.begin();
   while (auto row = co_await rows.next()) {
@@ -236,7 +237,8 @@ task<> abandon_things(world& all) {
     const int turns = all.below(6);
     for (int i = 0; i < turns; ++i) co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
     some.clear();
-    const int halves = co_await db.query_one<int>("SELECT count(*) FROM (SELECT id FROM pair GROUP BY id HAVING count(*) <> 2)");
+    const int halves =
+        co_await db.query_one<int>("SELECT count(*) FROM (SELECT id FROM pair GROUP BY id HAVING count(*) <> 2)");
     if (halves != 0) differ("half a transaction");
     if (all.below(20) == 0) co_await db.execute("DELETE FROM pair");
     if (all.below(50) == 0) {
@@ -268,7 +270,8 @@ task<> live(world& all) {
     connections.push_back(std::make_shared<connection>(std::move(db)));
   }
   // Three with a connection each, and three that share theirs.
-  for (int i = 0; i < 3; ++i) actors.push_back(std::make_unique<actor>(all, i, connections[static_cast<std::size_t>(i)], state()));
+  for (int i = 0; i < 3; ++i)
+    actors.push_back(std::make_unique<actor>(all, i, connections[static_cast<std::size_t>(i)], state()));
   connection common = co_await open_file(all.path);
   const auto shared = std::make_shared<connection>(std::move(common));
   const auto act_on_shared = [](actor& a) -> task<> {

@@ -88,8 +88,8 @@ TEST_CASE("run is stopped by a deadline within SQLite") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
     const int rc = co_await db.with(10ms).run([](sqlite3* raw) {
-      return sqlite3_exec(raw, "WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c", nullptr, nullptr,
-                          nullptr);
+      return sqlite3_exec(raw, "WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c", nullptr,
+                          nullptr, nullptr);
     });
     CHECK(rc == SQLITE_INTERRUPT);
     CHECK(co_await db.query_one<int>("SELECT 1") == 1);
@@ -118,7 +118,8 @@ TEST_CASE("run in a transaction belongs to it") {
     connection db = co_await open(file.path());
     co_await db.execute("CREATE TABLE t(a)");
     transaction tx = co_await db.begin();
-    co_await tx.run([](sqlite3* raw) { return sqlite3_exec(raw, "INSERT INTO t VALUES(1)", nullptr, nullptr, nullptr); });
+    co_await tx.run(
+        [](sqlite3* raw) { return sqlite3_exec(raw, "INSERT INTO t VALUES(1)", nullptr, nullptr, nullptr); });
     co_await tx.rollback();
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);
     transaction second = co_await db.begin();

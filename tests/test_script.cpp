@@ -33,8 +33,8 @@ TEST_CASE("a script runs all its statements in order and drops their rows") {
 TEST_CASE("a script stops at the statement that fails, and names it alone") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    const auto e = co_await failure_of<error>(
-        db.execute_script("CREATE TABLE t(a); INSERT INTO t VALUES(1); INSERT INTO nowhere VALUES(1); INSERT INTO t VALUES(2)"));
+    const auto e = co_await failure_of<error>(db.execute_script(
+        "CREATE TABLE t(a); INSERT INTO t VALUES(1); INSERT INTO nowhere VALUES(1); INSERT INTO t VALUES(2)"));
     CHECK(contains(e.what(), "no such table: nowhere"));
     CHECK(contains(e.sql(), "INSERT INTO nowhere VALUES(1)"));
     CHECK(!contains(e.sql(), "CREATE TABLE"));
@@ -61,7 +61,8 @@ TEST_CASE("a script in a transaction is undone with it, and cannot go on behind 
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);
     {
       transaction tx = co_await db.begin();
-      co_await failure_of<transaction_error>(tx.execute_script("INSERT INTO t VALUES(1); ROLLBACK; INSERT INTO t VALUES(2)"));
+      co_await failure_of<transaction_error>(
+          tx.execute_script("INSERT INTO t VALUES(1); ROLLBACK; INSERT INTO t VALUES(2)"));
       co_await tx.rollback();
     }
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);

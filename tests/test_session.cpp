@@ -1,3 +1,8 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+#include <cosqlite/cosqlite.hpp>
+
 #include <sqlite3.h>
 
 #include <algorithm>
@@ -5,12 +10,6 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include <cosqlite/cosqlite.hpp>
-
-#include "support/catch.hpp"
-#include "support/database.hpp"
-#include "support/on_loop.hpp"
 
 using cosqlite::changeset;
 using cosqlite::conflict;
@@ -45,7 +44,8 @@ void with_two(F body) {
 }
 
 task<std::vector<std::string>> content(connection& db) {
-  std::vector<std::string> rows = co_await db.query<std::string>("SELECT id || ' ' || a || ' ' || b FROM t ORDER BY id");
+  std::vector<std::string> rows =
+      co_await db.query<std::string>("SELECT id || ' ' || a || ' ' || b FROM t ORDER BY id");
   co_return rows;
 }
 

@@ -38,7 +38,8 @@ TEST_CASE("a prepared statement knows its columns and parameters") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
     co_await db.execute("CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL)");
-    const statement s = co_await db.prepare("SELECT id, name AS called, 1 + 1 FROM users WHERE id = :id AND name <> ?2");
+    const statement s =
+        co_await db.prepare("SELECT id, name AS called, 1 + 1 FROM users WHERE id = :id AND name <> ?2");
     REQUIRE(s.columns().size() == 3);
     CHECK(s.columns()[0].name == "id");
     CHECK(s.columns()[0].declared_type == "INTEGER");
@@ -97,7 +98,8 @@ TEST_CASE("errors of prepare are thrown by prepare") {
 TEST_CASE("a statement runs again while a stream of it is open") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    statement s = co_await db.prepare("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 5000) SELECT n FROM c WHERE n > ?");
+    statement s = co_await db.prepare(
+        "WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 5000) SELECT n FROM c WHERE n > ?");
     auto a = s.stream<int>(0);
     CHECK(co_await a.next() == 1);
     CHECK(co_await s.query_one<int>(10) == 11);

@@ -199,7 +199,8 @@ TEST_CASE("a slow reader holds no more than a few batches") {
           },
           nullptr, nullptr, nullptr);
     });
-    auto rows = db.stream<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 1000000) SELECT tick(n) FROM c");
+    auto rows =
+        db.stream<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 1000000) SELECT tick(n) FROM c");
     for (int i = 1; i <= 3000; ++i) REQUIRE(co_await rows.next() == i);
     // However long one waits, the worker has stopped: two calls behind it have been served.
     co_await db.execute("SELECT 1");
@@ -435,7 +436,8 @@ TEST_CASE("a coroutine destroyed while it waits for a batch ends its stream") {
 TEST_CASE("a stream under a deadline has that deadline for each batch") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    auto rows = db.with(20ms).stream<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n < 0");
+    auto rows =
+        db.with(20ms).stream<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c WHERE n < 0");
     const auto e = co_await failure_of<timeout_error>(rows.next());
     CHECK(e.spent_in() == timeout_error::stage::run);
     CHECK(co_await db.query_one<int>("SELECT 1") == 1);
@@ -449,7 +451,9 @@ TEST_CASE("a stream of INSERT ... RETURNING has written when its first row is th
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path());
     {
-      auto ids = db.stream<int>("INSERT INTO t(id) " + count_to(2000).replace(count_to(2000).rfind("SELECT n"), 8, "SELECT n + 10") + " RETURNING id");
+      auto ids = db.stream<int>("INSERT INTO t(id) " +
+                                count_to(2000).replace(count_to(2000).rfind("SELECT n"), 8, "SELECT n + 10") +
+                                " RETURNING id");
       CHECK(co_await ids.next() == 11);
     }
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2010);

@@ -1,15 +1,14 @@
 // What the system's SQLite brings along works through the library: full-text search, R-Tree, JSON.
 
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
 
 #include <string>
 #include <vector>
-
-#include "support/catch.hpp"
-#include "support/database.hpp"
-#include "support/on_loop.hpp"
 
 namespace {
 
@@ -34,9 +33,11 @@ TEST_CASE("FTS5 finds, ranks and follows its table through triggers") {
       END;)");
     const std::vector<std::string> bodies{"the quick brown fox", "a lazy dog", "quick, quick: a fox and a dog"};
     co_await db.execute_many("INSERT INTO notes(body) VALUES(?)", bodies);
-    const auto ids = co_await db.query<int>("SELECT rowid FROM found WHERE found MATCH ? ORDER BY rowid", "quick AND fox");
+    const auto ids =
+        co_await db.query<int>("SELECT rowid FROM found WHERE found MATCH ? ORDER BY rowid", "quick AND fox");
     CHECK(ids == std::vector<int>{1, 3});
-    const auto marked = co_await db.query_one<std::string>("SELECT highlight(found, 0, '[', ']') FROM found WHERE found MATCH 'lazy'");
+    const auto marked =
+        co_await db.query_one<std::string>("SELECT highlight(found, 0, '[', ']') FROM found WHERE found MATCH 'lazy'");
     CHECK(marked == "a [lazy] dog");
     co_await db.execute("DELETE FROM notes WHERE id = 3");
     const auto left = co_await db.query<int>("SELECT rowid FROM found WHERE found MATCH 'quick'");
@@ -49,7 +50,8 @@ TEST_CASE("R-Tree finds the boxes that overlap") {
   on_loop([]() -> task<> {
     auto db = co_await cosqlite::open(":memory:");
     co_await db.execute("CREATE VIRTUAL TABLE boxes USING rtree(id, x0, x1, y0, y1)");
-    for (int i = 0; i < 10; ++i) co_await db.execute("INSERT INTO boxes VALUES(?, ?, ?, 0, 1)", i, 10.0 * i, 10.0 * i + 5.0);
+    for (int i = 0; i < 10; ++i)
+      co_await db.execute("INSERT INTO boxes VALUES(?, ?, ?, 0, 1)", i, 10.0 * i, 10.0 * i + 5.0);
     const auto ids = co_await db.query<int>("SELECT id FROM boxes WHERE x1 >= ? AND x0 <= ? ORDER BY id", 33.0, 52.0);
     CHECK(ids == std::vector<int>{3, 4, 5});
   });

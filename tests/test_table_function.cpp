@@ -1,5 +1,7 @@
 // Table-valued functions: ranges and generators as tables in SQL.
 
+#include "support/catch.hpp"
+#include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <algorithm>
@@ -14,9 +16,6 @@
 #include <tuple>
 #include <utility>
 #include <vector>
-
-#include "support/catch.hpp"
-#include "support/on_loop.hpp"
 
 namespace {
 
@@ -61,11 +60,14 @@ TEST_CASE("a range of values is a table with one column") {
     CHECK(all == std::vector<int>{3, 4, 5, 6});
     const auto none = co_await db.query<int>("SELECT value FROM numbers(3, 2)");
     CHECK(none.empty());
-    const auto joined = co_await db.query_one<int>("SELECT sum(b.value) FROM numbers(1, 3) AS a, numbers(1, a.value) AS b");
+    const auto joined =
+        co_await db.query_one<int>("SELECT sum(b.value) FROM numbers(1, 3) AS a, numbers(1, a.value) AS b");
     CHECK(joined == 10);
-    const auto other_way = co_await db.query_one<int>("SELECT sum(b.value) FROM numbers(1, a.value) AS b, numbers(1, 3) AS a");
+    const auto other_way =
+        co_await db.query_one<int>("SELECT sum(b.value) FROM numbers(1, a.value) AS b, numbers(1, 3) AS a");
     CHECK(other_way == 10);
-    const auto endless = co_await db.query_one<std::int64_t>("SELECT value FROM numbers(1, 9000000000000000000) LIMIT 1 OFFSET 999");
+    const auto endless =
+        co_await db.query_one<std::int64_t>("SELECT value FROM numbers(1, 9000000000000000000) LIMIT 1 OFFSET 999");
     CHECK(endless == 1000);
     const auto hidden = co_await db.query_one<int>("SELECT arg2 FROM numbers(1, 7) LIMIT 1");
     CHECK(hidden == 7);
@@ -170,7 +172,8 @@ TEST_CASE("a long walk ends at the deadline of its call") {
     auto db = co_await cosqlite::open(":memory:");
     co_await db.create_table_function("numbers", numbers);
     auto limited = db.with(20ms);
-    const auto e = co_await failure_of<cosqlite::timeout_error>(limited.query("SELECT sum(value) FROM numbers(1, 9000000000000000000)"));
+    const auto e = co_await failure_of<cosqlite::timeout_error>(
+        limited.query("SELECT sum(value) FROM numbers(1, 9000000000000000000)"));
     CHECK(e.spent_in() == cosqlite::timeout_error::stage::run);
   });
 }

@@ -1,7 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
-
 #include <cosqlite/cosqlite.hpp>
 
 #include <chrono>
@@ -165,10 +164,10 @@ struct ending {
 
 // Each makes SQLite end the transaction behind its owner's back.
 constexpr ending endings[] = {
-    {"disk full", "CREATE TABLE big(b); PRAGMA max_page_count = 6",
-     "INSERT INTO big VALUES (zeroblob(60000))"},
+    {"disk full", "CREATE TABLE big(b); PRAGMA max_page_count = 6", "INSERT INTO big VALUES (zeroblob(60000))"},
     {"ON CONFLICT ROLLBACK", "INSERT INTO t(v) VALUES ('taken')", "INSERT OR ROLLBACK INTO t(v) VALUES ('taken')"},
-    {"RAISE(ROLLBACK)", "CREATE TRIGGER r BEFORE INSERT ON t WHEN new.v = 'raise' BEGIN SELECT raise(ROLLBACK, 'no'); END",
+    {"RAISE(ROLLBACK)",
+     "CREATE TRIGGER r BEFORE INSERT ON t WHEN new.v = 'raise' BEGIN SELECT raise(ROLLBACK, 'no'); END",
      "INSERT INTO t(v) VALUES ('raise')"},
     {"a typed COMMIT", "SELECT 1", "COMMIT"},
     {"a typed ROLLBACK", "SELECT 1", "ROLLBACK"},
@@ -209,8 +208,10 @@ TEST_CASE("a write that is stopped ends its transaction") {
     connection db = co_await open_with_table(file.path());
     transaction tx = co_await db.begin();
     co_await tx.execute("INSERT INTO t(v) VALUES ('before')");
-    co_await failure_of<cosqlite::timeout_error>(tx.with(std::chrono::milliseconds(20)).execute(
-        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c) SELECT i FROM c"));
+    co_await failure_of<cosqlite::timeout_error>(
+        tx.with(std::chrono::milliseconds(20))
+            .execute(
+                "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c) SELECT i FROM c"));
     co_await failure_of<transaction_error>(tx.execute("INSERT INTO t(v) VALUES ('slipped')"));
     co_await tx.rollback();
     CHECK(co_await count(db) == 0);
@@ -340,7 +341,8 @@ TEST_CASE("one deadline covers BEGIN, the body and COMMIT of transact") {
       [[maybe_unused]] const bool local = true;
       co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
     };
-    const auto at_begin = co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(30)).transact(quick));
+    const auto at_begin =
+        co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(30)).transact(quick));
     CHECK(at_begin.spent_in() == cosqlite::timeout_error::stage::lock);
     other.execute("ROLLBACK");
     const auto slow = [](transaction& tx) -> task<> {

@@ -32,15 +32,15 @@ struct mixed {
 };
 
 struct wide32 {
-  int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24, a25,
-      a26, a27, a28, a29, a30, a31;
+  int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24,
+      a25, a26, a27, a28, a29, a30, a31;
   std::string a32;
 };
 
 struct wide64 {
-  int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24, a25,
-      a26, a27, a28, a29, a30, a31, a32, a33, a34, a35, a36, a37, a38, a39, a40, a41, a42, a43, a44, a45, a46, a47, a48,
-      a49, a50, a51, a52, a53, a54, a55, a56, a57, a58, a59, a60, a61, a62, a63;
+  int a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24,
+      a25, a26, a27, a28, a29, a30, a31, a32, a33, a34, a35, a36, a37, a38, a39, a40, a41, a42, a43, a44, a45, a46, a47,
+      a48, a49, a50, a51, a52, a53, a54, a55, a56, a57, a58, a59, a60, a61, a62, a63;
   std::string a64;
 };
 
@@ -285,7 +285,8 @@ TEST_CASE("plain structs read by position, members of every kind") {
     CHECK(m.any == value("anything"));
     const auto one = co_await db.query_one<one_member>("SELECT 'x'");
     CHECK(one.only == "x");
-    const auto e = co_await failure_of<conversion_error>(db.query_one<mixed>("SELECT 7, 8 AS wrong, 0.5, x'', 1, 2, 3"));
+    const auto e =
+        co_await failure_of<conversion_error>(db.query_one<mixed>("SELECT 7, 8 AS wrong, 0.5, x'', 1, 2, 3"));
     CHECK(e.column() == 1);
     CHECK(support::contains(e.what(), "wrong"));
     co_await failure_of<misuse_error>(db.query_one<mixed>("SELECT 1, 2"));

@@ -2,6 +2,11 @@
 /// Aggregate and window functions written in C++.
 #pragma once
 
+#include <cosqlite/call.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/signature.hpp>
+#include <cosqlite/function.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -9,11 +14,6 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-
-#include <cosqlite/call.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/signature.hpp>
-#include <cosqlite/function.hpp>
 
 namespace cosqlite {
 
@@ -31,10 +31,8 @@ struct aggregate_type {
   void (*inverse)(void* object, const argument_list& from);  ///< null: no window function
 };
 
-template <class A>
-concept has_value = requires(A& a) { a.value(); };
-template <class A>
-concept has_inverse = requires { &A::inverse; };
+template <class A> concept has_value = requires(A& a) { a.value(); };
+template <class A> concept has_inverse = requires { &A::inverse; };
 
 template <class A, class S>
 struct aggregate_methods;
@@ -70,12 +68,20 @@ struct aggregate_methods<A, signature<R, P...>> {
 
 template <class A>
 consteval aggregate_type describe_aggregate() {
-  static_assert(std::is_default_constructible_v<A>, "an aggregate is built anew for each group: give it a default constructor");
-  static_assert(alignof(A) <= 8, "SQLite aligns the memory of aggregates to eight bytes: hold over-aligned members by pointer");
+  static_assert(std::is_default_constructible_v<A>,
+                "an aggregate is built anew for each group: give it a default constructor");
+  static_assert(alignof(A) <= 8,
+                "SQLite aligns the memory of aggregates to eight bytes: hold over-aligned members by pointer");
   using types = decltype(member_signature(&A::step));
   using methods = aggregate_methods<A, types>;
-  aggregate_type t{sizeof(A),     methods::arguments, &methods::construct, &methods::destroy,
-                   &methods::step, &methods::finalize, nullptr,             nullptr};
+  aggregate_type t{sizeof(A),
+                   methods::arguments,
+                   &methods::construct,
+                   &methods::destroy,
+                   &methods::step,
+                   &methods::finalize,
+                   nullptr,
+                   nullptr};
   static_assert(has_value<A> == has_inverse<A>, "a window function needs both value() and inverse(…)");
   if constexpr (has_value<A> && has_inverse<A>) {
     static_assert(requires(A& a) { member_signature(&A::inverse); }, "inverse must be one function");
@@ -97,11 +103,11 @@ COSQLITE_API call<> create_aggregate(const call_site& site, std::string name, co
 template <class Self>
 class aggregate_function_calls {
  public:
-  /// Makes \p A an aggregate function of this connection. An `A` is built for each group, on the worker thread; `step(args…)` is
-  /// called for each row and `finalize()` gives the result, also for a group without rows. Arguments and results are as for
-  /// `create_function`. With `value()`, which gives the result so far, and `inverse(args…)`, which takes the oldest row out
-  /// again, it is a window function too. What its methods throw reaches the coroutine as the same object. Remove it with
-  /// `remove_function`.
+  /// Makes \p A an aggregate function of this connection. An `A` is built for each group, on the worker thread;
+  /// `step(args…)` is called for each row and `finalize()` gives the result, also for a group without rows. Arguments
+  /// and results are as for `create_function`. With `value()`, which gives the result so far, and `inverse(args…)`,
+  /// which takes the oldest row out again, it is a window function too. What its methods throw reaches the coroutine as
+  /// the same object. Remove it with `remove_function`.
   /// \code
   /// struct mean {
   ///   void step(double v) { sum += v, ++count; }
@@ -114,7 +120,8 @@ class aggregate_function_calls {
   template <class A>
   [[nodiscard]] call<> create_aggregate(std::string name, function_options options = {},
                                         std::source_location where = std::source_location::current()) {
-    return detail::create_aggregate(static_cast<Self&>(*this).site(), std::move(name), detail::aggregate_of<A>, options, where);
+    return detail::create_aggregate(static_cast<Self&>(*this).site(), std::move(name), detail::aggregate_of<A>, options,
+                                    where);
   }
 };
 

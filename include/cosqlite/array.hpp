@@ -2,14 +2,14 @@
 /// Lists as arguments of SQL: `WHERE id IN carray(?)`.
 #pragma once
 
+#include <cosqlite/detail/cell_list.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/parameters.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <ranges>
 #include <utility>
-
-#include <cosqlite/detail/cell_list.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/parameters.hpp>
 
 namespace cosqlite {
 
@@ -24,8 +24,8 @@ class COSQLITE_API array_argument {
   std::shared_ptr<detail::cell_list> elements_;
 };
 
-/// Makes a copy of \p elements, a range of anything that can be bound, as one argument: the table `carray(?)`, with one column
-/// `value` and a row for each element, in their order.
+/// Makes a copy of \p elements, a range of anything that can be bound, as one argument: the table `carray(?)`, with one
+/// column `value` and a row for each element, in their order.
 /// \code
 /// co_await db.query<item>("SELECT id, name FROM items WHERE id IN carray(?)", array(ids));
 /// co_await db.query<item>("SELECT i.id, i.name FROM carray(?) AS a JOIN items AS i ON i.id = a.value", array(ids));

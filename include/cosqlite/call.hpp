@@ -2,18 +2,18 @@
 /// What every asynchronous function returns: a call that is made when it is awaited.
 #pragma once
 
+#include <cosqlite/detail/operation.hpp>
+
 #include <coroutine>
 #include <type_traits>
 #include <utility>
 
-#include <cosqlite/detail/operation.hpp>
-
 namespace cosqlite {
 
-/// A call that has been built (SQL and arguments are copied into it) and is queued when it is awaited, from any coroutine
-/// type, on the thread of its connection's loop. The coroutine resumes on that loop, never inside the awaiting expression of
-/// another. Awaited once. Destroying it, or the coroutine that waits on it, cancels the call: queued, it never runs; running,
-/// it is stopped; its result is dropped.
+/// A call that has been built (SQL and arguments are copied into it) and is queued when it is awaited, from any
+/// coroutine type, on the thread of its connection's loop. The coroutine resumes on that loop, never inside the
+/// awaiting expression of another. Awaited once. Destroying it, or the coroutine that waits on it, cancels the call:
+/// queued, it never runs; running, it is stopped; its result is dropped.
 template <class T = void>
 class [[nodiscard]] call {
  public:
@@ -34,7 +34,8 @@ class [[nodiscard]] call {
     return op_ && detail::start(*op_, waiter, detail::lineage_of(waiter));
   }
   T await_resume() {
-    if (!op_) [[unlikely]] detail::throw_no_call();
+    if (!op_) [[unlikely]]
+      detail::throw_no_call();
     detail::check(*op_);
     if constexpr (!std::is_void_v<T>) return detail::take_result<T>(*op_);
   }

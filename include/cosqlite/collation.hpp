@@ -2,6 +2,11 @@
 /// Collations written in C++: how texts are ordered and compared.
 #pragma once
 
+#include <cosqlite/call.hpp>
+#include <cosqlite/detail/callable.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/operation.hpp>
+
 #include <compare>
 #include <concepts>
 #include <memory>
@@ -10,11 +15,6 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-
-#include <cosqlite/call.hpp>
-#include <cosqlite/detail/callable.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/operation.hpp>
 
 namespace cosqlite {
 
@@ -36,7 +36,8 @@ int order_of(const R& r) noexcept {
   if constexpr (std::integral<R>) {
     return r < 0 ? -1 : r > 0 ? 1 : 0;
   } else {
-    static_assert(std::convertible_to<R, std::weak_ordering>, "a collation gives an int or an ordering, as operator<=> does");
+    static_assert(std::convertible_to<R, std::weak_ordering>,
+                  "a collation gives an int or an ordering, as operator<=> does");
     const std::weak_ordering o = r;
     return o < 0 ? -1 : o > 0 ? 1 : 0;
   }
@@ -64,9 +65,10 @@ template <class Self>
 class collation_calls {
  public:
   /// Makes \p compare, `int(std::string_view, std::string_view)` or with an ordering as its result, a collation of this
-  /// connection: `ORDER BY name COLLATE my_order`. It runs on the worker thread, and must order texts in one consistent way for as
-  /// long as indexes use it (REINDEX when it changes). What it throws reaches the coroutine as the same object; a write that
-  /// met it is not committed. A collation of the same name is replaced; not while a statement runs: that is a `busy_error`.
+  /// connection: `ORDER BY name COLLATE my_order`. It runs on the worker thread, and must order texts in one consistent
+  /// way for as long as indexes use it (REINDEX when it changes). What it throws reaches the coroutine as the same
+  /// object; a write that met it is not committed. A collation of the same name is replaced; not while a statement
+  /// runs: that is a `busy_error`.
   template <class F>
   [[nodiscard]] call<> create_collation(std::string name, F&& compare,
                                         std::source_location where = std::source_location::current()) {
@@ -74,13 +76,15 @@ class collation_calls {
     using function = std::decay_t<detail::callable_t<F>>;
     static_assert(std::invocable<function&, std::string_view, std::string_view>,
                   "a collation is called with two std::string_view");
-    auto typed = std::make_unique<detail::callable_collation<function>>(detail::unwrap_callable(std::forward<F>(compare)));
+    auto typed =
+        std::make_unique<detail::callable_collation<function>>(detail::unwrap_callable(std::forward<F>(compare)));
     return detail::create_collation(static_cast<Self&>(*this).site(), std::move(name), std::move(typed), where);
   }
 
-  /// Removes the collation of that name: statements that need it fail then. `misuse_error` when there is none, `busy_error`
-  /// while a statement runs.
-  [[nodiscard]] call<> remove_collation(std::string name, std::source_location where = std::source_location::current()) {
+  /// Removes the collation of that name: statements that need it fail then. `misuse_error` when there is none,
+  /// `busy_error` while a statement runs.
+  [[nodiscard]] call<> remove_collation(std::string name,
+                                        std::source_location where = std::source_location::current()) {
     return detail::remove_collation(static_cast<Self&>(*this).site(), std::move(name), where);
   }
 };

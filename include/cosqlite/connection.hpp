@@ -2,14 +2,6 @@
 /// A connection to a database file, and how to open one.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
-#include <source_location>
-#include <stop_token>
-#include <string>
-#include <type_traits>
-#include <utility>
-
 #include <cosqlite/aggregate_function.hpp>
 #include <cosqlite/backup.hpp>
 #include <cosqlite/blob.hpp>
@@ -36,6 +28,14 @@
 #include <cosqlite/statistics.hpp>
 #include <cosqlite/table_function.hpp>
 #include <cosqlite/transaction.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <source_location>
+#include <stop_token>
+#include <string>
+#include <type_traits>
+#include <utility>
 
 struct sqlite3;
 
@@ -73,8 +73,8 @@ class connection_calls : public queries<Self>,
   /// Prepares a statement to run it many times.
   [[nodiscard]] call<statement> prepare(sql_text sql) { return detail::prepare(here(), sql); }
 
-  /// Runs `fn(sqlite3*)` on the worker thread; its result is the call's, what it throws too. One hop for many calls. fn must
-  /// leave no statement un-reset and must not close the handle. Never coalesced.
+  /// Runs `fn(sqlite3*)` on the worker thread; its result is the call's, what it throws too. One hop for many calls. fn
+  /// must leave no statement un-reset and must not close the handle. Never coalesced.
   template <class F>
   [[nodiscard]] auto run(F&& fn, std::source_location where = std::source_location::current()) {
     detail::check_callable<F>();
@@ -87,8 +87,8 @@ class connection_calls : public queries<Self>,
   [[nodiscard]] detail::call_site here() { return static_cast<Self&>(*this).site(); }
 };
 
-/// A connection whose calls are under a deadline or a stop token; made by `connection::with`. Keeps the connection's worker
-/// alive, not the connection open.
+/// A connection whose calls are under a deadline or a stop token; made by `connection::with`. Keeps the connection's
+/// worker alive, not the connection open.
 class limited_connection : public connection_calls<limited_connection> {
  public:
   explicit limited_connection(detail::call_site site) noexcept : site_(std::move(site)), where_(site_.where) {}
@@ -99,9 +99,9 @@ class limited_connection : public connection_calls<limited_connection> {
   detail::ref<detail::executor> where_;
 };
 
-/// An open database. All its calls run one after another, in the order in which they were awaited, on a worker thread of its
-/// own; their coroutines resume on its loop. Move-only; use it from the loop's thread. Dropping it open cancels what is under
-/// way, rolls back, and closes the file in the background; `close()` lets what is queued finish.
+/// An open database. All its calls run one after another, in the order in which they were awaited, on a worker thread
+/// of its own; their coroutines resume on its loop. Move-only; use it from the loop's thread. Dropping it open cancels
+/// what is under way, rolls back, and closes the file in the background; `close()` lets what is queued finish.
 class COSQLITE_API connection : public connection_calls<connection> {
  public:
   /// An unopened connection: every call throws `closed_error`.
@@ -134,10 +134,10 @@ class COSQLITE_API connection : public connection_calls<connection> {
   detail::ref<detail::worker> worker_;
 };
 
-/// Opens the database at \p path on a worker thread of its own. ":memory:" and "" mean what they mean to SQLite: a database
-/// in memory, a temporary one on disk. Any other path is a file name, also one that begins with "file:" (unless
-/// `options.uri`). Errors: `io_error` (cannot be opened), `corrupt_error` (not a database), `busy_error`, `misuse_error` (a NUL
-/// in the path), and those of the options.
+/// Opens the database at \p path on a worker thread of its own. ":memory:" and "" mean what they mean to SQLite: a
+/// database in memory, a temporary one on disk. Any other path is a file name, also one that begins with "file:"
+/// (unless `options.uri`). Errors: `io_error` (cannot be opened), `corrupt_error` (not a database), `busy_error`,
+/// `misuse_error` (a NUL in the path), and those of the options.
 [[nodiscard]] COSQLITE_API call<connection> open(std::string path, open_options options = {},
                                                  std::source_location where = std::source_location::current());
 

@@ -3,6 +3,8 @@
 /// handle can be caught by type. Messages never contain bound values.
 #pragma once
 
+#include <cosqlite/detail/export.hpp>
+
 #include <cstdint>
 #include <exception>
 #include <source_location>
@@ -10,8 +12,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-
-#include <cosqlite/detail/export.hpp>
 
 namespace cosqlite {
 
@@ -136,7 +136,8 @@ class COSQLITE_API closed_error : public error {
   ~closed_error() override;
 };
 
-/// The call itself is wrong: parameters that do not match, a second statement, a NUL in the SQL, use from the wrong thread.
+/// The call itself is wrong: parameters that do not match, a second statement, a NUL in the SQL, use from the wrong
+/// thread.
 class COSQLITE_API misuse_error : public error {
  public:
   using error::error;

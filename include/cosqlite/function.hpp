@@ -2,6 +2,12 @@
 /// SQL functions written in C++.
 #pragma once
 
+#include <cosqlite/call.hpp>
+#include <cosqlite/detail/callable.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/signature.hpp>
+#include <cosqlite/task.hpp>
+
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -9,17 +15,11 @@
 #include <type_traits>
 #include <utility>
 
-#include <cosqlite/call.hpp>
-#include <cosqlite/detail/callable.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/signature.hpp>
-#include <cosqlite/task.hpp>
-
 namespace cosqlite {
 
 /// What SQLite may assume of a function, and who may call it.
 struct function_options {
-  bool deterministic = false;  ///< equal arguments give an equal result: indexes may use it, and SQLite may call it less often
+  bool deterministic = false;  ///< equal arguments give an equal result: indexes may use it, SQLite may call it less
   bool direct_only = false;    ///< not from views, triggers and what else stands in the schema of a file
   bool innocuous = false;      ///< harmless: also from a schema that is not trusted
 };
@@ -50,8 +50,8 @@ class COSQLITE_API loop_job {
   virtual void give(sink& to) = 0;
 };
 
-/// On the worker: runs \p job on the loop and waits for its end. Throws what it threw, or why the call was stopped meanwhile;
-/// then the job's task is destroyed on the loop.
+/// On the worker: runs \p job on the loop and waits for its end. Throws what it threw, or why the call was stopped
+/// meanwhile; then the job's task is destroyed on the loop.
 COSQLITE_API void run_on_loop(std::shared_ptr<loop_job> job);
 
 template <class F, class S>
@@ -139,35 +139,38 @@ COSQLITE_API call<> remove_function(const call_site& site, std::string name, std
 template <class Self>
 class function_calls {
  public:
-  /// Makes \p fn an SQL function of this connection. The types and the number of its arguments are those of its parameters:
-  /// integers, bool, floating point, `std::string_view`, `std::string`, `std::span<const std::byte>`, `bytes`, enums, types with
-  /// an `adapter`, `std::optional` of all these where NULL may come, `value` and `value_view` for any type; a last parameter
-  /// `std::span<const value_view>` takes all further arguments. Views are valid during the call. Nothing is converted silently:
-  /// an argument of another type is a `conversion_error` that names the function and the argument. The result may be
-  /// anything that can be bound; void gives NULL.
+  /// Makes \p fn an SQL function of this connection. The types and the number of its arguments are those of its
+  /// parameters: integers, bool, floating point, `std::string_view`, `std::string`, `std::span<const std::byte>`,
+  /// `bytes`, enums, types with an `adapter`, `std::optional` of all these where NULL may come, `value` and
+  /// `value_view` for any type; a last parameter `std::span<const value_view>` takes all further arguments. Views are
+  /// valid during the call. Nothing is converted silently: an argument of another type is a `conversion_error` that
+  /// names the function and the argument. The result may be anything that can be bound; void gives NULL.
   ///
-  /// \p fn runs on the worker thread, and is destroyed there: it must share nothing with the loop unguarded, and cannot call the
-  /// connection. What it throws reaches the coroutine whose statement called it as the same object.
+  /// \p fn runs on the worker thread, and is destroyed there: it must share nothing with the loop unguarded, and cannot
+  /// call the connection. What it throws reaches the coroutine whose statement called it as the same object.
   ///
-  /// A function that returns a `task<T>` runs on the loop instead, while the worker waits; so the connection does nothing else
-  /// meanwhile. Deadline, stop token and closing of the statement's call end the wait, and the unfinished task is destroyed
-  /// on the loop. Its views refer to copies that live as long as the task. Awaiting its own connection is a `misuse_error`.
+  /// A function that returns a `task<T>` runs on the loop instead, while the worker waits; so the connection does
+  /// nothing else meanwhile. Deadline, stop token and closing of the statement's call end the wait, and the unfinished
+  /// task is destroyed on the loop. Its views refer to copies that live as long as the task. Awaiting its own
+  /// connection is a `misuse_error`.
   ///
-  /// A function of the same name and number of arguments is replaced; not while a statement runs (a stream is open): that is
-  /// a `busy_error`. Other errors: `misuse_error` for a name that is too long.
+  /// A function of the same name and number of arguments is replaced; not while a statement runs (a stream is open):
+  /// that is a `busy_error`. Other errors: `misuse_error` for a name that is too long.
   template <class F>
   [[nodiscard]] call<> create_function(std::string name, F&& fn, function_options options = {},
                                        std::source_location where = std::source_location::current()) {
     detail::check_callable<F>();
     using function = std::decay_t<detail::callable_t<F>>;
     using types = detail::signature_of<function>;
-    auto typed = std::make_unique<detail::scalar_callable<function, types>>(detail::unwrap_callable(std::forward<F>(fn)));
-    return detail::create_function(static_cast<Self&>(*this).site(), std::move(name), detail::arguments_of<types>::count,
-                                   options, std::move(typed), where);
+    auto typed =
+        std::make_unique<detail::scalar_callable<function, types>>(detail::unwrap_callable(std::forward<F>(fn)));
+    return detail::create_function(static_cast<Self&>(*this).site(), std::move(name),
+                                   detail::arguments_of<types>::count, options, std::move(typed), where);
   }
 
-  /// Removes the scalar and aggregate functions of that name, whatever their number of arguments. A built-in function that one
-  /// of them had replaced does not come back. `misuse_error` when there is none, `busy_error` while a statement runs.
+  /// Removes the scalar and aggregate functions of that name, whatever their number of arguments. A built-in function
+  /// that one of them had replaced does not come back. `misuse_error` when there is none, `busy_error` while a
+  /// statement runs.
   [[nodiscard]] call<> remove_function(std::string name, std::source_location where = std::source_location::current()) {
     return detail::remove_function(static_cast<Self&>(*this).site(), std::move(name), where);
   }

@@ -2,6 +2,13 @@
 /// A pool of connections to one file: one that writes, several that read.
 #pragma once
 
+#include <cosqlite/call.hpp>
+#include <cosqlite/connection.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/options.hpp>
+#include <cosqlite/task.hpp>
+#include <cosqlite/transaction.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,21 +18,14 @@
 #include <string>
 #include <utility>
 
-#include <cosqlite/call.hpp>
-#include <cosqlite/connection.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/options.hpp>
-#include <cosqlite/task.hpp>
-#include <cosqlite/transaction.hpp>
-
 namespace cosqlite {
 
 /// How a pool is opened. A plain aggregate, trivially destructible.
 struct pool_options {
-  std::size_t readers = 4;      ///< the most reading connections; opened as they are needed
-  open_options connection{};    ///< for the writer; readers take over what applies to them
-  /// A stream or leased transaction on a reader that is older is ended, so that the write-ahead log can be cut; its next
-  /// call throws. 0: no limit.
+  std::size_t readers = 4;    ///< the most reading connections; opened as they are needed
+  open_options connection{};  ///< for the writer; readers take over what applies to them
+  /// A stream or leased transaction on a reader that is older is ended, so that the write-ahead log can be cut; its
+  /// next call throws. 0: no limit.
   std::chrono::milliseconds max_read_age{0};
   std::size_t checkpoint_pages = 1000;  ///< pages in the write-ahead log from which the writer moves them into the file
 };
@@ -73,8 +73,8 @@ class limited_lease : public connection_calls<limited_lease> {
   detail::ref<detail::executor> where_;
 };
 
-/// A whole connection of a pool, for one user. Has every call of `connection`. Dropping it gives it back clean: what was open
-/// is rolled back, streams are ended, hooks removed. Move-only.
+/// A whole connection of a pool, for one user. Has every call of `connection`. Dropping it gives it back clean: what
+/// was open is rolled back, streams are ended, hooks removed. Move-only.
 class COSQLITE_API leased_connection : public connection_calls<leased_connection> {
  public:
   leased_connection(detail::ref<detail::executor> where, std::uint64_t id) noexcept;
@@ -137,13 +137,11 @@ class pool_calls : public transaction_calls<Self> {
   [[nodiscard]] call<> execute_script(sql_text sql) { return writer().execute_script(sql); }
 
   /// Leases a whole reading connection; waits for one.
-  [[nodiscard]] call<leased_connection> acquire_reader(
-      std::source_location where = std::source_location::current()) {
+  [[nodiscard]] call<leased_connection> acquire_reader(std::source_location where = std::source_location::current()) {
     return detail::acquire(self().read_site(), where);
   }
   /// Leases the writing connection; others' writes wait until it is given back.
-  [[nodiscard]] call<leased_connection> acquire_writer(
-      std::source_location where = std::source_location::current()) {
+  [[nodiscard]] call<leased_connection> acquire_writer(std::source_location where = std::source_location::current()) {
     return detail::acquire(self().site(), where);
   }
 
@@ -168,9 +166,10 @@ class limited_pool : public pool_calls<limited_pool> {
   detail::ref<detail::executor> writer_;
 };
 
-/// One writing connection and up to `readers` reading ones (read-only, query_only) on one file in WAL mode. A read sees every
-/// write whose await has returned. Writes run in the order in which they were awaited. Only the writer checkpoints, between
-/// transactions. A pool on ":memory:" or "" has its one connection do everything. Move-only; use it from its loop's thread.
+/// One writing connection and up to `readers` reading ones (read-only, query_only) on one file in WAL mode. A read sees
+/// every write whose await has returned. Writes run in the order in which they were awaited. Only the writer
+/// checkpoints, between transactions. A pool on ":memory:" or "" has its one connection do everything. Move-only; use
+/// it from its loop's thread.
 class COSQLITE_API pool : public pool_calls<pool> {
  public:
   /// Opens the writer (and so creates the file where it may); readers follow when they are needed.
@@ -188,10 +187,12 @@ class COSQLITE_API pool : public pool_calls<pool> {
 
   [[nodiscard]] pool_stats stats() const;
   [[nodiscard]] bool is_open() const noexcept;
-  /// Refuses new calls, lets queued ones finish, ends leases once their queued calls have run, and closes every connection.
+  /// Refuses new calls, lets queued ones finish, ends leases once their queued calls have run, and closes every
+  /// connection.
   [[nodiscard]] task<> close();
 
-  /// The writing connection, for what belongs to it: hooks, `changes()`, functions. Calls through it queue with all writes.
+  /// The writing connection, for what belongs to it: hooks, `changes()`, functions. Calls through it queue with all
+  /// writes.
   [[nodiscard]] connection& writer() noexcept;
 
   [[nodiscard]] detail::call_site read_site() const noexcept;

@@ -2,10 +2,6 @@
 /// The one set of calls that connection, transaction, savepoint and pool share.
 #pragma once
 
-#include <optional>
-#include <ranges>
-#include <vector>
-
 #include <cosqlite/call.hpp>
 #include <cosqlite/detail/many.hpp>
 #include <cosqlite/detail/operation.hpp>
@@ -16,13 +12,18 @@
 #include <cosqlite/sql.hpp>
 #include <cosqlite/stream.hpp>
 
+#include <optional>
+#include <ranges>
+#include <vector>
+
 namespace cosqlite {
 
-/// Queries on whatever \p Self stands for. For all of them: SQL and arguments are copied before the function returns (the rows
-/// of `execute_many` excepted), the call is queued when awaited, runs on the connection's worker thread, and the coroutine
-/// resumes on the loop. Arguments bind by position (`?`, `?NNN`) or with `named(":name", v)`; their number must match the
-/// statement's. Exactly one statement a call. Errors are those of error.hpp, thrown from the `co_await`; a bad argument (NaN, an
-/// unsigned integer too large) throws when the call is built. Call from the loop's thread.
+/// Queries on whatever \p Self stands for. For all of them: SQL and arguments are copied before the function returns
+/// (the rows of `execute_many` excepted), the call is queued when awaited, runs on the connection's worker thread, and
+/// the coroutine resumes on the loop. Arguments bind by position (`?`, `?NNN`) or with `named(":name", v)`; their
+/// number must match the statement's. Exactly one statement a call. Errors are those of error.hpp, thrown from the
+/// `co_await`; a bad argument (NaN, an unsigned integer too large) throws when the call is built. Call from the loop's
+/// thread.
 template <class Self>
 class queries {
  public:
@@ -38,8 +39,8 @@ class queries {
     return call<rows>(build(detail::query_operation, sql, arguments...));
   }
 
-  /// All rows as \p T: a scalar, `std::optional`, tuple or plain struct by position, or a type with an `adapter`. Decoded on the
-  /// worker.
+  /// All rows as \p T: a scalar, `std::optional`, tuple or plain struct by position, or a type with an `adapter`.
+  /// Decoded on the worker.
   template <class T, class... A>
   [[nodiscard]] call<std::vector<T>> query(sql_text sql, const A&... arguments) {
     return call<std::vector<T>>(build(detail::all_rows<T>::type, sql, arguments...));
@@ -69,16 +70,17 @@ class queries {
     return typed_stream<T>(site(), build(detail::all_rows<T>::fetch, sql, arguments...));
   }
 
-  /// Runs \p sql once for each of \p rows (tuples, plain structs, ranges of values, or single values), in one hop and one
-  /// transaction, all or nothing. `changes` is the sum. A container passed by name is read in place by the worker: leave it
-  /// alone until the call is done (destroying the call waits for the row at hand). Other ranges are moved or copied in.
+  /// Runs \p sql once for each of \p rows (tuples, plain structs, ranges of values, or single values), in one hop and
+  /// one transaction, all or nothing. `changes` is the sum. A container passed by name is read in place by the worker:
+  /// leave it alone until the call is done (destroying the call waits for the row at hand). Other ranges are moved or
+  /// copied in.
   template <std::ranges::input_range R>
   [[nodiscard]] call<execute_result> execute_many(sql_text sql, R&& rows) {
     return call<execute_result>(detail::make_many(site(), sql, std::forward<R>(rows)));
   }
 
-  /// Runs all statements of \p sql, one after another; rows are dropped. Stops at the first that fails; what ran before it
-  /// stays, unless the script itself or a surrounding transaction says otherwise.
+  /// Runs all statements of \p sql, one after another; rows are dropped. Stops at the first that fails; what ran before
+  /// it stays, unless the script itself or a surrounding transaction says otherwise.
   [[nodiscard]] call<> execute_script(sql_text sql) {
     return call<>(detail::make_operation(site(), detail::script_operation, sql));
   }

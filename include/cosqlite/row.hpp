@@ -2,6 +2,10 @@
 /// Rows of a query whose types are asked for one value at a time.
 #pragma once
 
+#include <cosqlite/detail/decode.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/value.hpp>
+
 #include <compare>
 #include <cstddef>
 #include <iterator>
@@ -10,10 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <cosqlite/detail/decode.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/value.hpp>
 
 namespace cosqlite {
 
@@ -71,8 +71,8 @@ class COSQLITE_API row_batch {
 
 }  // namespace detail
 
-/// One row, borrowed from the `rows` or the stream that it came from: valid as long as `rows` lives, or until the stream's
-/// following `next()`.
+/// One row, borrowed from the `rows` or the stream that it came from: valid as long as `rows` lives, or until the
+/// stream's following `next()`.
 class row {
  public:
   row(const detail::cell* cells, const detail::column_names* names) noexcept : cells_(cells), names_(names) {}
@@ -92,8 +92,8 @@ class row {
   [[nodiscard]] value_view operator[](std::string_view name) const { return (*this)[names_->index_of(name)]; }
 
   /// Column \p i (from 0) as \p T. `std::string_view` and `std::span<const std::byte>` borrow from the row. Throws
-  /// `conversion_error` when the value is not of that type (integers do not become text, NULL needs `std::optional`) and
-  /// `misuse_error` when there is no such column.
+  /// `conversion_error` when the value is not of that type (integers do not become text, NULL needs `std::optional`)
+  /// and `misuse_error` when there is no such column.
   template <class T>
   [[nodiscard]] T get(int i) const {
     check(i);
@@ -113,7 +113,8 @@ class row {
 
  private:
   void check(int i) const {
-    if (i < 0 || i >= names_->size()) [[unlikely]] detail::throw_column_index(i, names_->size());
+    if (i < 0 || i >= names_->size()) [[unlikely]]
+      detail::throw_column_index(i, names_->size());
   }
 
   const detail::cell* cells_;

@@ -8,8 +8,8 @@
 
 namespace cosqlite {
 
-/// SQL text as a parameter: made from any string, it remembers the caller's line for error reports. Borrows the text, which
-/// every call copies before it returns.
+/// SQL text as a parameter: made from any string, it remembers the caller's line for error reports. Borrows the text,
+/// which every call copies before it returns.
 class sql_text {
  public:
   template <std::convertible_to<std::string_view> S>

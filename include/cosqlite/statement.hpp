@@ -2,12 +2,6 @@
 /// A statement prepared once and run many times.
 #pragma once
 
-#include <memory>
-#include <optional>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include <cosqlite/call.hpp>
 #include <cosqlite/detail/operation.hpp>
 #include <cosqlite/detail/parameters.hpp>
@@ -15,6 +9,12 @@
 #include <cosqlite/execute_result.hpp>
 #include <cosqlite/row.hpp>
 #include <cosqlite/stream.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace cosqlite {
 
@@ -28,8 +28,9 @@ struct column {
 };
 
 /// A prepared statement. The connection caches statements by their text anyway; a `statement` saves the look-up, stays
-/// prepared whatever the cache does, and knows its columns and parameters. Movable; dropping it is cheap. Runs are calls like
-/// those of `queries`, under the limits of the `with(…)` that it was prepared through, if any. Follows schema changes.
+/// prepared whatever the cache does, and knows its columns and parameters. Movable; dropping it is cheap. Runs are
+/// calls like those of `queries`, under the limits of the `with(…)` that it was prepared through, if any. Follows
+/// schema changes.
 class statement {
  public:
   statement(detail::call_site site, std::shared_ptr<detail::prepared> prepared, std::vector<column> columns,

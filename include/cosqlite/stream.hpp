@@ -2,16 +2,16 @@
 /// Rows that arrive while you read: a stream holds a batch or two, however many rows the query has.
 #pragma once
 
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/operation.hpp>
+#include <cosqlite/detail/results.hpp>
+#include <cosqlite/row.hpp>
+
 #include <coroutine>
 #include <cstddef>
 #include <optional>
 #include <utility>
 #include <vector>
-
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/operation.hpp>
-#include <cosqlite/detail/results.hpp>
-#include <cosqlite/row.hpp>
 
 namespace cosqlite {
 
@@ -91,9 +91,10 @@ class first_batch {
 /// auto users = db.stream<user>("SELECT id, name FROM users");
 /// while (auto u = co_await users.next()) use(*u);
 /// \endcode
-/// The statement starts at the first `next()`; the worker reads ahead by a batch or two and then waits for you. `next()`
-/// does not suspend while its batch lasts. While the stream is open the connection holds a read lock; other calls on it run
-/// between batches. Destroying the stream early, or close(), resets the statement at once. One `next()` at a time.
+/// The statement starts at the first `next()`; the worker reads ahead by a batch or two and then waits for you.
+/// `next()` does not suspend while its batch lasts. While the stream is open the connection holds a read lock; other
+/// calls on it run between batches. Destroying the stream early, or close(), resets the statement at once. One `next()`
+/// at a time.
 template <class T>
 class typed_stream {
  public:

@@ -2,6 +2,12 @@
 /// Table-valued functions: a C++ range as a table in SQL.
 #pragma once
 
+#include <cosqlite/call.hpp>
+#include <cosqlite/detail/aggregate.hpp>
+#include <cosqlite/detail/callable.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/signature.hpp>
+
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -16,19 +22,14 @@
 #include <type_traits>
 #include <utility>
 
-#include <cosqlite/call.hpp>
-#include <cosqlite/detail/aggregate.hpp>
-#include <cosqlite/detail/callable.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/signature.hpp>
-
 namespace cosqlite {
 
 /// How a table-valued function looks in SQL.
 struct table_function_options {
-  std::string_view columns = {};  ///< names of its columns: "id, name"; empty: "value" for one, "c1", "c2", … for several
-  bool direct_only = false;       ///< not from views, triggers and what else stands in the schema of a file
-  bool innocuous = false;         ///< harmless: also from a schema that is not trusted
+  std::string_view columns =
+      {};                    ///< names of its columns: "id, name"; empty: "value" for one, "c1", "c2", … for several
+  bool direct_only = false;  ///< not from views, triggers and what else stands in the schema of a file
+  bool innocuous = false;    ///< harmless: also from a schema that is not trusted
 };
 
 namespace detail {
@@ -109,7 +110,8 @@ class range_steps {
   using iterator = decltype(first_of(std::declval<range&>()));
   using reference = decltype(*std::declval<iterator&>());
   using row = typename row_type<range, reference>::type;
-  static constexpr bool stays = std::is_lvalue_reference_v<reference> && std::is_same_v<std::remove_cvref_t<reference>, row>;
+  static constexpr bool stays =
+      std::is_lvalue_reference_v<reference> && std::is_same_v<std::remove_cvref_t<reference>, row>;
 
   template <class Make>
   explicit range_steps(Make make) : range_(make()) {}
@@ -160,15 +162,17 @@ class generator_steps {
 
 template <class R>
 constexpr auto find_steps() {
-  static_assert(!std::is_rvalue_reference_v<R>, "a table-valued function returns its range by value or by lvalue reference");
+  static_assert(!std::is_rvalue_reference_v<R>,
+                "a table-valued function returns its range by value or by lvalue reference");
   using plain = std::remove_reference_t<R>;
   static_assert(!is_task<plain>, "a table-valued function runs on the worker and cannot return a task");
   static_assert(!text_like<plain>, "a table-valued function returns a range of rows; a text is a range of characters");
   if constexpr (row_generator<plain>) {
     return std::type_identity<generator_steps<R>>();
   } else {
-    static_assert(iterable<plain>, "a table-valued function returns a range, or an object whose operator() gives "
-                                   "std::optional<row>, of values, tuples or plain structs");
+    static_assert(iterable<plain>,
+                  "a table-valued function returns a range, or an object whose operator() gives "
+                  "std::optional<row>, of values, tuples or plain structs");
     return std::type_identity<range_steps<R>>();
   }
 }
@@ -177,8 +181,8 @@ using steps_of = typename decltype(find_steps<R>())::type;
 
 /// A row of one column.
 template <class V>
-concept single_value = one_column<V> || adapted_for_binding<V> || text_like<V> || bytes_like<V> || std::same_as<V, std::nullptr_t> ||
-                       !(std::is_aggregate_v<V> || is_tuple<V>);
+concept single_value = one_column<V> || adapted_for_binding<V> || text_like<V> || bytes_like<V> ||
+                       std::same_as<V, std::nullptr_t> || !(std::is_aggregate_v<V> || is_tuple<V>);
 
 template <class V>
 consteval int column_count() {
@@ -197,7 +201,8 @@ void bind_column(const V& row, int i, sink& to) {
   if constexpr (single_value<V>) {
     detail::bind(to, row);
   } else if constexpr (is_tuple<V>) {
-    std::apply([&to, i, k = 0](const auto&... member) mutable { ((k++ == i ? detail::bind(to, member) : void()), ...); }, row);
+    std::apply(
+        [&to, i, k = 0](const auto&... member) mutable { ((k++ == i ? detail::bind(to, member) : void()), ...); }, row);
   } else {
     for_each_member(row, [&to, i, k = 0](const auto& member) mutable {
       if (k++ == i) detail::bind(to, member);
@@ -248,7 +253,8 @@ class callable_table<F, signature<R, P...>> final : public table_source {
 };
 
 COSQLITE_API call<> create_table_function(const call_site& site, std::string name, std::unique_ptr<table_source> source,
-                                          table_shape shape, table_function_options options, std::source_location where);
+                                          table_shape shape, table_function_options options,
+                                          std::source_location where);
 COSQLITE_API call<> remove_table_function(const call_site& site, std::string name, std::source_location where);
 
 }  // namespace detail
@@ -257,13 +263,14 @@ COSQLITE_API call<> remove_table_function(const call_site& site, std::string nam
 template <class Self>
 class table_function_calls {
  public:
-  /// Makes \p fn a table of this connection: `SELECT * FROM name(args…)`. Its parameters are as for `create_function`; a
-  /// `std::optional` one may be left out in SQL, all others are required. It returns a range (a container, a view, a generator)
-  /// or a generator function, an object whose `operator()` gives `std::optional` of a row until there are no more; a row is a
-  /// value, a tuple or a plain struct. \p fn runs once for each use of the table in a statement, on the worker thread, and its
-  /// range is walked as SQLite asks for rows, so it may be endless under a LIMIT. Its arguments live as long as its range.
-  /// What it throws, also while the range is walked, reaches the coroutine as the same object. A table-valued function of the same
-  /// name is replaced. `misuse_error` when the number of names in `options.columns` is wrong.
+  /// Makes \p fn a table of this connection: `SELECT * FROM name(args…)`. Its parameters are as for `create_function`;
+  /// a `std::optional` one may be left out in SQL, all others are required. It returns a range (a container, a view, a
+  /// generator) or a generator function, an object whose `operator()` gives `std::optional` of a row until there are no
+  /// more; a row is a value, a tuple or a plain struct. \p fn runs once for each use of the table in a statement, on
+  /// the worker thread, and its range is walked as SQLite asks for rows, so it may be endless under a LIMIT. Its
+  /// arguments live as long as its range. What it throws, also while the range is walked, reaches the coroutine as the
+  /// same object. A table-valued function of the same name is replaced. `misuse_error` when the number of names in
+  /// `options.columns` is wrong.
   template <class F>
   [[nodiscard]] call<> create_table_function(std::string name, F&& fn, table_function_options options = {},
                                              std::source_location where = std::source_location::current()) {
@@ -271,8 +278,8 @@ class table_function_calls {
     using function = std::decay_t<detail::callable_t<F>>;
     using table = detail::callable_table<function, detail::signature_of<function>>;
     auto typed = std::make_unique<table>(detail::unwrap_callable(std::forward<F>(fn)));
-    return detail::create_table_function(static_cast<Self&>(*this).site(), std::move(name), std::move(typed), table::shape(),
-                                         options, where);
+    return detail::create_table_function(static_cast<Self&>(*this).site(), std::move(name), std::move(typed),
+                                         table::shape(), options, where);
   }
 
   /// Removes the table-valued function of that name. `misuse_error` when there is none.

@@ -2,6 +2,14 @@
 /// Transactions that own their connection, and savepoints inside them.
 #pragma once
 
+#include <cosqlite/blob.hpp>
+#include <cosqlite/call.hpp>
+#include <cosqlite/detail/callable.hpp>
+#include <cosqlite/detail/operation.hpp>
+#include <cosqlite/queries.hpp>
+#include <cosqlite/sleep.hpp>
+#include <cosqlite/task.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -12,25 +20,17 @@
 #include <type_traits>
 #include <utility>
 
-#include <cosqlite/blob.hpp>
-#include <cosqlite/call.hpp>
-#include <cosqlite/detail/callable.hpp>
-#include <cosqlite/detail/operation.hpp>
-#include <cosqlite/queries.hpp>
-#include <cosqlite/sleep.hpp>
-#include <cosqlite/task.hpp>
-
 namespace cosqlite {
 
-/// How BEGIN takes its locks. `immediate` takes the write lock at once, under the busy timeout; a `deferred` one that reads and
-/// then writes fails without waiting when somebody else has written meanwhile.
+/// How BEGIN takes its locks. `immediate` takes the write lock at once, under the busy timeout; a `deferred` one that
+/// reads and then writes fails without waiting when somebody else has written meanwhile.
 enum class tx_mode : std::uint8_t { deferred, immediate, exclusive };
 
 /// How `transact` runs its body.
 struct transact_options {
   tx_mode mode = tx_mode::immediate;
-  /// Runs of the body at most. Above 1 the body is run again after SQLITE_BUSY at BEGIN and after SQLITE_BUSY_SNAPSHOT, so it
-  /// must be repeatable.
+  /// Runs of the body at most. Above 1 the body is run again after SQLITE_BUSY at BEGIN and after SQLITE_BUSY_SNAPSHOT,
+  /// so it must be repeatable.
   int attempts = 1;
   std::chrono::milliseconds backoff{5};  ///< pause before the second run; doubles each time, with jitter
 };
@@ -47,10 +47,11 @@ COSQLITE_API call<transaction> begin_transaction(const call_site& site, tx_mode 
 
 }  // namespace detail
 
-/// A transaction. While it lives, calls made through its connection wait, in order, until it ends; make yours through the
-/// transaction. It ends with `commit` or `rollback`; dropping it unfinished rolls it back before any other call runs, without
-/// blocking or throwing. When SQLite itself has ended it (disk full, ON CONFLICT ROLLBACK, a COMMIT you typed …) every further
-/// call throws `transaction_error`; `rollback` still works. Move-only; use it from the loop's thread.
+/// A transaction. While it lives, calls made through its connection wait, in order, until it ends; make yours through
+/// the transaction. It ends with `commit` or `rollback`; dropping it unfinished rolls it back before any other call
+/// runs, without blocking or throwing. When SQLite itself has ended it (disk full, ON CONFLICT ROLLBACK, a COMMIT you
+/// typed …) every further call throws `transaction_error`; `rollback` still works. Move-only; use it from the loop's
+/// thread.
 class COSQLITE_API transaction : public queries<transaction>, public blob_calls<transaction> {
  public:
   explicit transaction(std::unique_ptr<detail::transaction_state> state) noexcept;
@@ -58,8 +59,8 @@ class COSQLITE_API transaction : public queries<transaction>, public blob_calls<
   transaction& operator=(transaction&&) noexcept;
   ~transaction();
 
-  /// Makes the changes durable and ends the transaction. On `busy_error` the transaction stays open and commit can be tried
-  /// again; any other failure leaves it to `rollback`.
+  /// Makes the changes durable and ends the transaction. On `busy_error` the transaction stays open and commit can be
+  /// tried again; any other failure leaves it to `rollback`.
   [[nodiscard]] call<> commit(std::source_location where = std::source_location::current());
   /// Undoes everything and ends the transaction. Works also when SQLite has ended it already.
   [[nodiscard]] call<> rollback(std::source_location where = std::source_location::current());
@@ -89,8 +90,8 @@ class COSQLITE_API transaction : public queries<transaction>, public blob_calls<
   std::unique_ptr<detail::transaction_state> state_;
 };
 
-/// A savepoint: a part of a transaction that can be undone by itself. Calls may go through it or through the transaction, it is
-/// the same. Dropping it unfinished undoes what came after it and releases it.
+/// A savepoint: a part of a transaction that can be undone by itself. Calls may go through it or through the
+/// transaction, it is the same. Dropping it unfinished undoes what came after it and releases it.
 class COSQLITE_API savepoint : public queries<savepoint>, public blob_calls<savepoint> {
  public:
   savepoint(detail::call_site site, std::uint64_t number) noexcept;
@@ -186,8 +187,8 @@ task<body_result<F>> transact_once(call_site site, F* body, tx_mode mode, std::s
 }
 
 template <class F>
-task<body_result<F>> transact(call_site site, [[maybe_unused]] ref<executor> keep_alive, F body, transact_options options,
-                              std::source_location where) {
+task<body_result<F>> transact(call_site site, [[maybe_unused]] ref<executor> keep_alive, F body,
+                              transact_options options, std::source_location where) {
   site = with_deadline_from_now(std::move(site));
   std::chrono::nanoseconds pause = options.backoff;
   for (int attempt = 1;; ++attempt) {
@@ -215,10 +216,10 @@ class transaction_calls {
     return detail::begin_transaction(static_cast<Self&>(*this).site(), mode, where);
   }
 
-  /// Runs `body(transaction&)`, which returns a `task<R>`, in a transaction: commits when it returns, rolls back and rethrows
-  /// when it throws. Gives the body's result. Under `with(…)`, one deadline covers BEGIN, the body's calls and COMMIT. Calls
-  /// made through the connection instead of the transaction inside the body would wait for ever: where it is seen, they get a
-  /// `misuse_error`. Starts when awaited.
+  /// Runs `body(transaction&)`, which returns a `task<R>`, in a transaction: commits when it returns, rolls back and
+  /// rethrows when it throws. Gives the body's result. Under `with(…)`, one deadline covers BEGIN, the body's calls and
+  /// COMMIT. Calls made through the connection instead of the transaction inside the body would wait for ever: where it
+  /// is seen, they get a `misuse_error`. Starts when awaited.
   template <class F>
   [[nodiscard]] auto transact(F&& body, tx_mode mode = tx_mode::immediate,
                               std::source_location where = std::source_location::current()) {

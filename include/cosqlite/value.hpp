@@ -3,6 +3,8 @@
 /// types `zeroblob` and `named`.
 #pragma once
 
+#include <cosqlite/detail/export.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,8 +13,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include <cosqlite/detail/export.hpp>
 
 namespace cosqlite {
 
@@ -46,7 +46,8 @@ struct cell {
 
 }  // namespace detail
 
-/// An owning value of any storage class, for code that does not know the type beforehand. Regular: copy, compare, store.
+/// An owning value of any storage class, for code that does not know the type beforehand. Regular: copy, compare,
+/// store.
 class value {
  public:
   using storage = std::variant<std::monostate, std::int64_t, double, std::string, bytes>;
@@ -75,8 +76,8 @@ class value {
   storage storage_;
 };
 
-/// A value that belongs to somebody else: to a row, to the arguments of a user function, to an adapter's caller. Valid as
-/// long as its owner says; copy it into a `value` (`get<value>()`) to keep it.
+/// A value that belongs to somebody else: to a row, to the arguments of a user function, to an adapter's caller. Valid
+/// as long as its owner says; copy it into a `value` (`get<value>()`) to keep it.
 class value_view {
  public:
   explicit value_view(const detail::cell& c, int column = -1) noexcept : cell_(c), column_(column) {}
@@ -115,12 +116,13 @@ class named_argument {
   T value_;
 };
 
-/// Binds \p v to the parameter \p name, written with its prefix as in the SQL text: `named(":id", 7)`. `@id` and `$id` work
-/// too. A name that the statement does not have is a `misuse_error`.
+/// Binds \p v to the parameter \p name, written with its prefix as in the SQL text: `named(":id", 7)`. `@id` and `$id`
+/// work too. A name that the statement does not have is a `misuse_error`.
 template <class T>
 [[nodiscard]] auto named(std::string_view name, T&& v) {
-  using stored = std::conditional_t<std::is_convertible_v<T&&, std::string_view> && !std::is_same_v<std::decay_t<T>, value>,
-                                    std::string, std::decay_t<T>>;
+  using stored =
+      std::conditional_t<std::is_convertible_v<T&&, std::string_view> && !std::is_same_v<std::decay_t<T>, value>,
+                         std::string, std::decay_t<T>>;
   return named_argument<stored>(name, stored(std::forward<T>(v)));
 }
 

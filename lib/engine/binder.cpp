@@ -24,8 +24,8 @@ int named_index(const operation& op, const prepared& p, std::string_view name) {
                      {SQLITE_RANGE, std::string(sql_of(op)), op.location});
 }
 
-/// Where some arguments are named: those before the first stand at their positions, and none may take another's place, since
-/// then a parameter would silently stay NULL.
+/// Where some arguments are named: those before the first stand at their positions, and none may take another's place,
+/// since then a parameter would silently stay NULL.
 void fill(const operation& op, const prepared& p, std::vector<bool>& filled, int parameter, int position) {
   const auto at = static_cast<std::size_t>(parameter) - 1;
   if (filled.empty()) {
@@ -34,7 +34,8 @@ void fill(const operation& op, const prepared& p, std::vector<bool>& filled, int
   }
   if (filled[at]) {
     const char* name = sqlite3_bind_parameter_name(p.stmt, parameter);
-    throw misuse_error("parameter " + std::to_string(parameter) + (name ? " (" + std::string(name) + ")" : std::string()) +
+    throw misuse_error("parameter " + std::to_string(parameter) +
+                           (name ? " (" + std::string(name) + ")" : std::string()) +
                            " is bound twice: an argument without a name is for the parameter at its own position",
                        {SQLITE_RANGE, std::string(sql_of(op)), op.location});
   }
@@ -93,7 +94,8 @@ void statement_binder::check_complete() const {
 }
 
 void statement_binder::check(int rc) const {
-  if (rc != SQLITE_OK) throw_sqlite_error(worker_.db(), rc, p_.sql, op_.location, "bind parameter " + std::to_string(next_));
+  if (rc != SQLITE_OK)
+    throw_sqlite_error(worker_.db(), rc, p_.sql, op_.location, "bind parameter " + std::to_string(next_));
 }
 
 void statement_binder::null() { check(sqlite3_bind_null(p_.stmt, slot())); }
@@ -113,6 +115,8 @@ void statement_binder::pointer(std::shared_ptr<void> object, const char* type) {
 }
 void statement_binder::name(std::string_view n) { named_ = named_index(op_, p_, n); }
 
-sqlite3_destructor_type statement_binder::lifetime() const noexcept { return transient ? SQLITE_TRANSIENT : SQLITE_STATIC; }
+sqlite3_destructor_type statement_binder::lifetime() const noexcept {
+  return transient ? SQLITE_TRANSIENT : SQLITE_STATIC;
+}
 
 }  // namespace cosqlite::detail

@@ -1,15 +1,14 @@
 #pragma once
 
-#include <sqlite3.h>
-
+#include "engine/worker.hpp"
 #include <cosqlite/detail/parameters.hpp>
 
-#include "engine/worker.hpp"
+#include <sqlite3.h>
 
 namespace cosqlite::detail {
 
-/// Binds the call's arguments; they stay with the operation, which outlives the run. Throws misuse_error when they do not
-/// match the statement's parameters.
+/// Binds the call's arguments; they stay with the operation, which outlives the run. Throws misuse_error when they do
+/// not match the statement's parameters.
 void bind_arguments(worker& at, const prepared& p, const operation& op, const parameters& args);
 
 /// Binds values straight to a statement. They must live until it is reset.

@@ -1,5 +1,11 @@
 #include "engine/bridge.hpp"
 
+#include "engine/errors.hpp"
+#include "engine/relax.hpp"
+#include "engine/worker.hpp"
+#include <cosqlite/detail/trampoline.hpp>
+#include <cosqlite/error.hpp>
+
 #include <pthread.h>
 #include <sched.h>
 
@@ -9,13 +15,6 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
-
-#include <cosqlite/detail/trampoline.hpp>
-#include <cosqlite/error.hpp>
-
-#include "engine/errors.hpp"
-#include "engine/relax.hpp"
-#include "engine/worker.hpp"
 
 namespace cosqlite::detail {
 
@@ -44,7 +43,8 @@ const int watch_forks = pthread_atfork(nullptr, nullptr, [] { forked.store(true,
 }  // namespace
 
 std::int64_t now_ns() noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 bool may_poll() noexcept {
@@ -354,7 +354,8 @@ void bridge::arm_timer() noexcept {
   if (uv_is_active(reinterpret_cast<uv_handle_t*>(&timer_)) && timer_for_ <= next) return;
   timer_for_ = next;
   const std::int64_t wait = std::max<std::int64_t>(0, next - now_ns());
-  // Timers count from the loop's own clock. Moving that here could keep libuv among its timers; its lag is added instead.
+  // Timers count from the loop's own clock. Moving that here could keep libuv among its timers; its lag is added
+  // instead.
   const std::uint64_t lag = uv_hrtime() / 1'000'000 - std::min(uv_now(loop_), uv_hrtime() / 1'000'000);
   uv_timer_start(
       &timer_, [](uv_timer_t* h) { static_cast<bridge*>(h->data)->expire_due(); },

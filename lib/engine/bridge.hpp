@@ -1,13 +1,13 @@
 #pragma once
 
+#include <cosqlite/detail/operation.hpp>
+
 #include <uv.h>
 
 #include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
-
-#include <cosqlite/detail/operation.hpp>
 
 namespace cosqlite::detail {
 
@@ -38,7 +38,8 @@ class bridge {
   void attach() noexcept { ++attached_; }
   void detach() noexcept;
 
-  /// \p op has been queued: keeps the loop alive for it and watches its deadline. \p poll: longest polling hand-over, ns.
+  /// \p op has been queued: keeps the loop alive for it and watches its deadline. \p poll: longest polling hand-over,
+  /// ns.
   void submitted(operation& op, std::int64_t poll) noexcept;
   /// \p op needs no delivery any more.
   void settled(operation& op) noexcept;

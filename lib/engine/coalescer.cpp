@@ -6,8 +6,8 @@ namespace cosqlite::detail {
 
 bool coalescer::may_lead(worker& at, const operation& op) noexcept {
   const operation* company = at.waiting_.front();
-  return company && op.type->plain_statement && company->type->plain_statement && op.owner == 0 && at.options_.coalesce &&
-         at.owner_ == 0 && at.lease_ == 0 && !at.cursors_ && at.db_ && at.in_autocommit();
+  return company && op.type->plain_statement && company->type->plain_statement && op.owner == 0 &&
+         at.options_.coalesce && at.owner_ == 0 && at.lease_ == 0 && !at.cursors_ && at.db_ && at.in_autocommit();
 }
 
 coalescer::kind coalescer::classify(operation& op) noexcept {
@@ -82,8 +82,8 @@ void coalescer::run_writes() noexcept {
   at_.publish();
 }
 
-/// Takes the write lock for the first member, under its deadline. When the lock is not to be had the member runs alone, and
-/// has spent its patience.
+/// Takes the write lock for the first member, under its deadline. When the lock is not to be had the member runs alone,
+/// and has spent its patience.
 bool coalescer::begin_writes() noexcept {
   while (next_ < members_.size() && !at_.claim(*members_[next_])) ++next_;
   if (next_ == members_.size()) return false;

@@ -1,15 +1,16 @@
 #pragma once
 
+#include "engine/worker.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "engine/worker.hpp"
-
 namespace cosqlite::detail {
 
-/// Lets calls that wait together share one transaction, each with exactly the answer that it would have had alone. A group
-/// takes only what was waiting before it began: a read must see every write that had been answered when it was submitted.
+/// Lets calls that wait together share one transaction, each with exactly the answer that it would have had alone. A
+/// group takes only what was waiting before it began: a read must see every write that had been answered when it was
+/// submitted.
 class coalescer {
  public:
   explicit coalescer(worker& at) noexcept : at_(at), members_(at.group_members_), ran_(at.group_ran_) {
@@ -39,9 +40,9 @@ class coalescer {
 
   worker& at_;
   std::vector<operation*>& members_;
-  std::size_t next_ = 0;           // the first member that has not run
-  std::vector<operation*>& ran_;   // claimed and run, not yet answered
-  operation* overran_ = nullptr;   // a read that took too long to keep the others waiting
+  std::size_t next_ = 0;          // the first member that has not run
+  std::vector<operation*>& ran_;  // claimed and run, not yet answered
+  operation* overran_ = nullptr;  // a read that took too long to keep the others waiting
   bool lost_ = false;
   std::int64_t began_ = 0;
   std::int64_t rowid_before_ = 0;

@@ -1,10 +1,10 @@
 #pragma once
 
+#include <cosqlite/detail/operation.hpp>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
-
-#include <cosqlite/detail/operation.hpp>
 
 namespace cosqlite::detail {
 

@@ -84,9 +84,11 @@ std::exception_ptr stopped_error(const operation& op, timeout_error::stage stage
   error::details d{SQLITE_INTERRUPT, std::string(sql), op.location};
   const std::string suffix = sql.empty() ? std::string() : ": " + shortened(sql);
   const stop_reason reason = op.stop.load(std::memory_order_relaxed);
-  if (reason == stop_reason::closed) return make<closed_error>("the connection was dropped during the call" + suffix, std::move(d));
+  if (reason == stop_reason::closed)
+    return make<closed_error>("the connection was dropped during the call" + suffix, std::move(d));
   if (reason != stop_reason::timed_out) {
-    const char* how = stage == timeout_error::stage::queue ? "the call was cancelled before it ran" : "the call was cancelled";
+    const char* how =
+        stage == timeout_error::stage::queue ? "the call was cancelled before it ran" : "the call was cancelled";
     return make<cancelled_error>(how + suffix, std::move(d));
   }
   const char* spent = stage == timeout_error::stage::queue  ? "waiting behind other calls; it never ran"
@@ -97,14 +99,14 @@ std::exception_ptr stopped_error(const operation& op, timeout_error::stage stage
 }
 
 std::exception_ptr closed_call_error(const operation& op) {
-  return make<closed_error>("the connection is closed",
-                            {SQLITE_MISUSE, std::string(sql_of(op)), op.location});
+  return make<closed_error>("the connection is closed", {SQLITE_MISUSE, std::string(sql_of(op)), op.location});
 }
 
 std::exception_ptr transaction_ended_error(const operation& op, bool by_sqlite) {
-  const char* message = by_sqlite ? "SQLite has ended this transaction after an error (or a COMMIT or ROLLBACK that was typed); "
-                                    "its changes since then are undone and nothing more runs in it: roll back and begin again"
-                                  : "this transaction has ended: begin a new one";
+  const char* message =
+      by_sqlite ? "SQLite has ended this transaction after an error (or a COMMIT or ROLLBACK that was typed); "
+                  "its changes since then are undone and nothing more runs in it: roll back and begin again"
+                : "this transaction has ended: begin a new one";
   return make<transaction_error>(message, {SQLITE_ABORT, std::string(sql_of(op)), op.location});
 }
 

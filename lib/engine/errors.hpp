@@ -1,20 +1,20 @@
 #pragma once
 
+#include <cosqlite/detail/operation.hpp>
+#include <cosqlite/error.hpp>
+
 #include <sqlite3.h>
 
 #include <exception>
 #include <string>
 #include <string_view>
 
-#include <cosqlite/detail/operation.hpp>
-#include <cosqlite/error.hpp>
-
 namespace cosqlite::detail {
 
-/// The error that \p db reports for \p rc, as the class that people catch. \p doing: what was attempted, for errors without
-/// a statement ("open /path").
-[[nodiscard]] std::exception_ptr sqlite_error(sqlite3* db, int rc, std::string_view sql, const std::source_location& where,
-                                              std::string_view doing = {});
+/// The error that \p db reports for \p rc, as the class that people catch. \p doing: what was attempted, for errors
+/// without a statement ("open /path").
+[[nodiscard]] std::exception_ptr sqlite_error(sqlite3* db, int rc, std::string_view sql,
+                                              const std::source_location& where, std::string_view doing = {});
 [[noreturn]] void throw_sqlite_error(sqlite3* db, int rc, std::string_view sql, const std::source_location& where,
                                      std::string_view doing = {});
 

@@ -1,12 +1,11 @@
 #include "engine/execution.hpp"
 
-#include <array>
-#include <vector>
-
+#include "engine/binder.hpp"
 #include <cosqlite/detail/results.hpp>
 #include <cosqlite/execute_result.hpp>
 
-#include "engine/binder.hpp"
+#include <array>
+#include <vector>
 
 namespace cosqlite::detail {
 
@@ -114,14 +113,13 @@ bool exact_integer(double from, std::int64_t& to) noexcept {
 }
 
 void throw_no_row(const operation& op) {
-  throw no_row_error("the query returned no row",
-                     {SQLITE_DONE, std::string(sql_of(op)), op.location});
+  throw no_row_error("the query returned no row", {SQLITE_DONE, std::string(sql_of(op)), op.location});
 }
 
 namespace {
 
-/// Text as it lies in the row. sqlite3_column_text would copy it to put a NUL behind it; as a blob it is not touched, which is
-/// the same bytes where the database keeps its text in UTF-8.
+/// Text as it lies in the row. sqlite3_column_text would copy it to put a NUL behind it; as a blob it is not touched,
+/// which is the same bytes where the database keeps its text in UTF-8.
 const char* text_of(sqlite3_stmt* stmt, int i, sqlite3_value* v, bool utf8) {
   return utf8 ? static_cast<const char*>(sqlite3_value_blob(v))
               : reinterpret_cast<const char*>(sqlite3_column_text(stmt, i));
@@ -310,7 +308,8 @@ void run_script(worker& at, operation& op) {
     if (rc != SQLITE_OK) {
       std::exception_ptr failure;
       try {
-        at.fail(op, sqlite3_extended_errcode(at.db()), std::string_view(next, static_cast<std::size_t>((tail && tail > next ? tail : end) - next)));
+        at.fail(op, sqlite3_extended_errcode(at.db()),
+                std::string_view(next, static_cast<std::size_t>((tail && tail > next ? tail : end) - next)));
       } catch (...) {
         failure = std::current_exception();
       }
@@ -369,8 +368,9 @@ void cursor::fetch(worker& at, operation& op) {
   const operation_type& type = *op.type;
   if (!started_) start(at);
   if (expired_) {
-    throw transaction_error("the pool has ended this stream: its read transaction was older than pool_options::max_read_age",
-                            {SQLITE_ABORT, std::string(sql_of(*origin_)), op.location});
+    throw transaction_error(
+        "the pool has ended this stream: its read transaction was older than pool_options::max_read_age",
+        {SQLITE_ABORT, std::string(sql_of(*origin_)), op.location});
   }
   if (ended_ || !statement_) {
     if (!statement_ && !ended_) std::rethrow_exception(closed_call_error(op));

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <sqlite3.h>
-
+#include "engine/worker.hpp"
 #include <cosqlite/detail/operation.hpp>
 
-#include "engine/worker.hpp"
+#include <sqlite3.h>
 
 namespace cosqlite::detail {
 

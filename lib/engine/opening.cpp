@@ -1,11 +1,11 @@
+#include "engine/carray.hpp"
+#include "engine/worker.hpp"
+
 #include <algorithm>
 #include <cctype>
 #include <functional>
 #include <set>
 #include <string>
-
-#include "engine/carray.hpp"
-#include "engine/worker.hpp"
 
 namespace cosqlite::detail {
 
@@ -46,10 +46,10 @@ struct limit_setting {
 
 // What sqlite.org/security.html advises for hostile input.
 constexpr limit_setting strict_limits[] = {
-    {SQLITE_LIMIT_LENGTH, 1'000'000},     {SQLITE_LIMIT_SQL_LENGTH, 100'000},  {SQLITE_LIMIT_COLUMN, 100},
-    {SQLITE_LIMIT_EXPR_DEPTH, 10},        {SQLITE_LIMIT_COMPOUND_SELECT, 3},   {SQLITE_LIMIT_VDBE_OP, 25'000},
-    {SQLITE_LIMIT_FUNCTION_ARG, 8},       {SQLITE_LIMIT_ATTACHED, 0},          {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50},
-    {SQLITE_LIMIT_VARIABLE_NUMBER, 10},   {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
+    {SQLITE_LIMIT_LENGTH, 1'000'000},   {SQLITE_LIMIT_SQL_LENGTH, 100'000}, {SQLITE_LIMIT_COLUMN, 100},
+    {SQLITE_LIMIT_EXPR_DEPTH, 10},      {SQLITE_LIMIT_COMPOUND_SELECT, 3},  {SQLITE_LIMIT_VDBE_OP, 25'000},
+    {SQLITE_LIMIT_FUNCTION_ARG, 8},     {SQLITE_LIMIT_ATTACHED, 0},         {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50},
+    {SQLITE_LIMIT_VARIABLE_NUMBER, 10}, {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
 };
 
 bool in_memory(const std::string& path) noexcept { return path == ":memory:" || path.empty(); }
@@ -66,7 +66,8 @@ bool starts_synchronous_full() noexcept {
 void worker::open(operation& op) {
   const std::string name = disarmed(path_, options_.uri);
   const int rc = sqlite3_open_v2(name.c_str(), &db_, open_flags(options_), vfs_.empty() ? nullptr : vfs_.c_str());
-  if (rc != SQLITE_OK) throw_sqlite_error(db_, db_ ? sqlite3_extended_errcode(db_) : rc, {}, op.location, "open " + path_);
+  if (rc != SQLITE_OK)
+    throw_sqlite_error(db_, db_ ? sqlite3_extended_errcode(db_) : rc, {}, op.location, "open " + path_);
   try {
     configure(op);
   } catch (const busy_error&) {
@@ -93,7 +94,8 @@ void worker::configure(operation& op) {
   config(SQLITE_DBCONFIG_DQS_DDL, false, "turn double-quoted strings off");
   config(SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false, "turn fts3_tokenizer off");
   config(SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, false, "turn extension loading off");
-  if (const int rc = register_carray(db_); rc != SQLITE_OK) throw_sqlite_error(db_, rc, {}, op.location, "make carray(?)");
+  if (const int rc = register_carray(db_); rc != SQLITE_OK)
+    throw_sqlite_error(db_, rc, {}, op.location, "make carray(?)");
   if (options_.strict_limits) {
     for (const limit_setting& l : strict_limits) sqlite3_limit(db_, l.id, l.value);
   }
@@ -128,8 +130,7 @@ void worker::set_pragma(operation& op, const std::string& text) {
   }
   if (rc != SQLITE_OK) fail(op, rc, text);
   if (text.starts_with("PRAGMA quick_check") && found != "ok") {
-    throw corrupt_error("cannot open " + path_ + ": the file is damaged: " + found,
-                        {SQLITE_CORRUPT, {}, op.location});
+    throw corrupt_error("cannot open " + path_ + ": the file is damaged: " + found, {SQLITE_CORRUPT, {}, op.location});
   }
 }
 
@@ -181,8 +182,8 @@ bool is_impure(std::string_view name) noexcept {
          name == "fts3_tokenizer" || name == "writefile" || name == "edit";
 }
 
-/// The functions of a connection on which nobody has registered any. Another one may do anything, so it is no matter for a
-/// group of writes, which may be run twice.
+/// The functions of a connection on which nobody has registered any. Another one may do anything, so it is no matter
+/// for a group of writes, which may be run twice.
 const std::set<std::string, std::less<>>& functions_of_sqlite() {
   static const auto* const names = [] {
     auto* all = new std::set<std::string, std::less<>>;
@@ -213,7 +214,8 @@ void classify(statement_traits& t, int action, const char* a, const char* b, con
     t.changes_rows = true;
   }
   // A table-valued function of the user's, or a table.
-  if (action == SQLITE_READ && !user_functions.empty() && std::ranges::find(user_functions, lower(a)) != user_functions.end()) {
+  if (action == SQLITE_READ && !user_functions.empty() &&
+      std::ranges::find(user_functions, lower(a)) != user_functions.end()) {
     t.impure = true;
   }
   if (action != SQLITE_FUNCTION) return;
@@ -228,7 +230,8 @@ int worker::on_authorize(void* self, int action, const char* a, const char* b, c
                          const char* trigger) noexcept {
   auto* w = static_cast<worker*>(self);
   try {
-    if (action == SQLITE_PRAGMA && w->classified_ && a && sqlite3_stricmp(a, "encoding") == 0) w->encoding_ = encoding::unknown;
+    if (action == SQLITE_PRAGMA && w->classified_ && a && sqlite3_stricmp(a, "encoding") == 0)
+      w->encoding_ = encoding::unknown;
     // It gives, and takes, addresses of functions: with a bound argument even where it is turned off.
     if (action == SQLITE_FUNCTION && b && sqlite3_stricmp(b, "fts3_tokenizer") == 0) return SQLITE_DENY;
     if (w->classified_) classify(*w->classified_, action, a, b, trigger, w->user_functions_);
@@ -338,9 +341,10 @@ std::shared_ptr<prepared> worker::look_up(operation& op) {
   count_up(counted.cache_misses);
   if (reader_ && !p->traits.read_only) {
     sqlite3_finalize(std::exchange(p->stmt, nullptr));
-    throw readonly_error("a reader of a pool cannot run a statement that writes: use execute(), begin(), transact() or "
-                         "acquire_writer() of the pool",
-                         {SQLITE_READONLY, std::string(sql), op.location});
+    throw readonly_error(
+        "a reader of a pool cannot run a statement that writes: use execute(), begin(), transact() or "
+        "acquire_writer() of the pool",
+        {SQLITE_READONLY, std::string(sql), op.location});
   }
   statements_.insert(p);
   return p;

@@ -1,8 +1,8 @@
 #include "engine/reader_group.hpp"
 
-#include <algorithm>
-
 #include "engine/errors.hpp"
+
+#include <algorithm>
 
 namespace cosqlite::detail {
 

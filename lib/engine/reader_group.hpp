@@ -1,21 +1,20 @@
 #pragma once
 
+#include "engine/bridge.hpp"
+#include "engine/worker.hpp"
+#include <cosqlite/connection.hpp>
+#include <cosqlite/detail/operation.hpp>
+
 #include <cstddef>
 #include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
 
-#include <cosqlite/connection.hpp>
-#include <cosqlite/detail/operation.hpp>
-
-#include "engine/bridge.hpp"
-#include "engine/worker.hpp"
-
 namespace cosqlite::detail {
 
-/// The readers of a pool as one executor: calls stand in one queue, and whoever is free takes from it. submit() and what
-/// follows it belong to the loop's thread, take() and leave() to the readers'.
+/// The readers of a pool as one executor: calls stand in one queue, and whoever is free takes from it. submit() and
+/// what follows it belong to the loop's thread, take() and leave() to the readers'.
 class reader_group final : public executor, public work_source {
  public:
   using opener = std::function<ref<worker>(reader_group&)>;

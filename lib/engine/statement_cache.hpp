@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cosqlite/row.hpp>
+
 #include <sqlite3.h>
 
 #include <cstddef>
@@ -10,8 +12,6 @@
 #include <string_view>
 #include <unordered_map>
 #include <vector>
-
-#include <cosqlite/row.hpp>
 
 namespace cosqlite::detail {
 
@@ -30,8 +30,8 @@ struct prepared {
   statement_traits traits;
   int parameters = 0;
   int reprepares = 0;
-  bool in_use = false;   ///< stepped and not yet reset
-  bool cached = false;   ///< stands in the cache
+  bool in_use = false;  ///< stepped and not yet reset
+  bool cached = false;  ///< stands in the cache
   std::shared_ptr<const column_names> names;
 
   /// The columns' names, taken anew after SQLite has compiled the statement anew.

@@ -1,12 +1,12 @@
 #include "engine/user_functions.hpp"
 
+#include <cosqlite/error.hpp>
+#include <cosqlite/function.hpp>
+
 #include <algorithm>
 #include <exception>
 #include <new>
 #include <utility>
-
-#include <cosqlite/error.hpp>
-#include <cosqlite/function.hpp>
 
 namespace cosqlite::detail {
 
@@ -144,7 +144,8 @@ void check_registration(worker& at, const operation& op, int rc, const std::stri
 }
 
 void throw_not_registered(const std::string& name, std::string_view what, const std::source_location& where) {
-  throw misuse_error("this connection has no " + std::string(what) + " of its own named " + name, {SQLITE_MISUSE, {}, where});
+  throw misuse_error("this connection has no " + std::string(what) + " of its own named " + name,
+                     {SQLITE_MISUSE, {}, where});
 }
 
 int function_flags(const function_options& options) noexcept {
@@ -165,9 +166,11 @@ void throw_argument(const conversion_error& e, std::string_view function, std::s
     d.sql = sql_of(*op);
     d.where = op->location;
   }
-  const bool too_large = e.from() == "INTEGER" && (e.to().find("integer") != std::string::npos || e.to().find("number") != std::string::npos);
-  throw conversion_error("argument " + std::to_string(index + 1) + " of the SQL function " + std::string(function) + " is " + e.from() +
-                             (too_large ? ", which does not fit " : ", which cannot be read as ") + e.to(),
+  const bool too_large = e.from() == "INTEGER" &&
+                         (e.to().find("integer") != std::string::npos || e.to().find("number") != std::string::npos);
+  throw conversion_error("argument " + std::to_string(index + 1) + " of the SQL function " + std::string(function) +
+                             " is " + e.from() + (too_large ? ", which does not fit " : ", which cannot be read as ") +
+                             e.to(),
                          std::move(d), static_cast<int>(index), e.from(), e.to());
 }
 

@@ -1,5 +1,10 @@
 #pragma once
 
+#include "engine/worker.hpp"
+#include <cosqlite/detail/parameters.hpp>
+#include <cosqlite/detail/signature.hpp>
+#include <cosqlite/function.hpp>
+
 #include <sqlite3.h>
 
 #include <array>
@@ -10,12 +15,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <cosqlite/detail/parameters.hpp>
-#include <cosqlite/detail/signature.hpp>
-#include <cosqlite/function.hpp>
-
-#include "engine/worker.hpp"
 
 namespace cosqlite::detail {
 
@@ -56,9 +55,10 @@ class argument_reader {
   std::vector<value_view> outside_;
 };
 
-/// In a catch block of a callback: the exception becomes the error of the running call; SQLite gets its text, which names the
-/// function and, for an aggregate, the \p method.
-void report_exception(worker& at, sqlite3_context* to, std::string_view function, std::string_view method = {}) noexcept;
+/// In a catch block of a callback: the exception becomes the error of the running call; SQLite gets its text, which
+/// names the function and, for an aggregate, the \p method.
+void report_exception(worker& at, sqlite3_context* to, std::string_view function,
+                      std::string_view method = {}) noexcept;
 [[nodiscard]] std::string describe_exception(std::string_view function, std::string_view method);
 
 enum class registered : std::uint8_t { function, collation, table };
@@ -85,7 +85,8 @@ class user_functions final : public extension {
 void check_name(const std::string& name, std::string_view what, const std::source_location& where);
 /// Throws for \p rc of a registration; \p doing: "create the function f".
 void check_registration(worker& at, const operation& op, int rc, const std::string& doing);
-[[noreturn]] void throw_not_registered(const std::string& name, std::string_view what, const std::source_location& where);
+[[noreturn]] void throw_not_registered(const std::string& name, std::string_view what,
+                                       const std::source_location& where);
 
 [[nodiscard]] int function_flags(const function_options& options) noexcept;
 

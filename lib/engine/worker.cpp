@@ -1,17 +1,15 @@
 #include "engine/worker.hpp"
 
-#include <csignal>
-#include <ctime>
+#include "engine/coalescer.hpp"
+#include "engine/relax.hpp"
+#include <cosqlite/detail/trampoline.hpp>
 
 #include <algorithm>
 #include <cctype>
+#include <csignal>
+#include <ctime>
 #include <system_error>
 #include <thread>
-
-#include <cosqlite/detail/trampoline.hpp>
-
-#include "engine/coalescer.hpp"
-#include "engine/relax.hpp"
 
 namespace cosqlite::detail {
 
@@ -83,7 +81,7 @@ worker::~worker() {
   if (!started_ && !is_forked_child()) bridge_->detach();
 }
 
-// ---------------------------------------------------------------------------------------------------------- loop thread
+// --- loop thread
 
 namespace {
 
@@ -98,11 +96,13 @@ std::exception_ptr wrong_thread(const operation& op, const bridge& to) noexcept 
     return misuse(op, "SQLite connections do not survive fork(): open a new one in the child process");
   }
   if (worker_of_thread) {
-    return misuse(op, "a function or hook that runs on a connection's worker thread cannot await a connection; use the "
-                      "sqlite3* that run() gives, or return a task");
+    return misuse(op,
+                  "a function or hook that runs on a connection's worker thread cannot await a connection; use the "
+                  "sqlite3* that run() gives, or return a task");
   }
   if (!to.on_loop_thread()) {
-    return misuse(op, "a connection may only be used on the thread of its event loop; open another one for this thread");
+    return misuse(op,
+                  "a connection may only be used on the thread of its event loop; open another one for this thread");
   }
   return nullptr;
 }
@@ -111,13 +111,16 @@ std::exception_ptr worker::refusal(const operation& op) noexcept {
   if (std::exception_ptr e = wrong_thread(op, *bridge_)) return e;
   if (!accepting_ && !op.type->closes) return closed_call_error(op);
   if (tasks_waited_for > 0 && lineage::holds_up(op.of_waiter, *this)) {
-    return misuse(op, "a task that a user function of this connection returned cannot await the connection, which waits for "
-                      "the task: use another connection");
+    return misuse(
+        op,
+        "a task that a user function of this connection returned cannot await the connection, which waits for "
+        "the task: use another connection");
   }
   if (op.owner == 0 && body_owner != 0 && resumed.where == this && resumed.owner == body_owner &&
       resumed.depth == resume_depth() && !op.type->closes) {
-    return misuse(op, "a call through the connection inside its own transact() body would wait for ever: make it through "
-                      "the transaction");
+    return misuse(op,
+                  "a call through the connection inside its own transact() body would wait for ever: make it through "
+                  "the transaction");
   }
   return nullptr;
 }
@@ -205,7 +208,7 @@ void worker::note_open_failure(const operation& op) noexcept {
   }
 }
 
-// -------------------------------------------------------------------------------------------------------- worker thread
+// --- worker thread
 
 void worker::main() noexcept {
   worker_of_thread = this;
@@ -424,7 +427,8 @@ void worker::publish() noexcept {
 
 void worker::publish_when_due() noexcept {
   if (done_count_ == 0) return;
-  if (done_count_ >= most_unpublished || now_ns() - done_since_ > publish_after_ns || (bridge_->is_polling() && done_count_ >= 8)) {
+  if (done_count_ >= most_unpublished || now_ns() - done_since_ > publish_after_ns ||
+      (bridge_->is_polling() && done_count_ >= 8)) {
     publish();
   }
 }

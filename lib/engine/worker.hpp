@@ -1,5 +1,12 @@
 #pragma once
 
+#include "engine/bridge.hpp"
+#include "engine/cursor.hpp"
+#include "engine/errors.hpp"
+#include "engine/statement_cache.hpp"
+#include <cosqlite/detail/operation.hpp>
+#include <cosqlite/options.hpp>
+
 #include <sqlite3.h>
 
 #include <atomic>
@@ -9,14 +16,6 @@
 #include <string>
 #include <type_traits>
 #include <vector>
-
-#include <cosqlite/detail/operation.hpp>
-#include <cosqlite/options.hpp>
-
-#include "engine/bridge.hpp"
-#include "engine/cursor.hpp"
-#include "engine/errors.hpp"
-#include "engine/statement_cache.hpp"
 
 namespace cosqlite::detail {
 
@@ -101,8 +100,8 @@ struct call_listener {
   ~call_listener() = default;
 };
 
-/// A connection: its thread, its queue, and the only code that touches its sqlite3*. Created on the loop's thread; `submit`,
-/// `refusal` and what is marked so are for the loop's thread, the rest for the worker's own.
+/// A connection: its thread, its queue, and the only code that touches its sqlite3*. Created on the loop's thread;
+/// `submit`, `refusal` and what is marked so are for the loop's thread, the rest for the worker's own.
 class worker final : public executor {
  public:
   worker(ref<bridge> to, std::string path, const open_options& options);
@@ -156,7 +155,9 @@ class worker final : public executor {
   [[nodiscard]] statement_cache& statements() noexcept { return statements_; }
   [[nodiscard]] const statement_cache& statements() const noexcept { return statements_; }
   /// Whether the database keeps its text in UTF-8. Asked once; a PRAGMA encoding asks anew.
-  [[nodiscard]] bool keeps_utf8() noexcept { return encoding_ == encoding::utf8 || (encoding_ == encoding::unknown && ask_encoding()); }
+  [[nodiscard]] bool keeps_utf8() noexcept {
+    return encoding_ == encoding::utf8 || (encoding_ == encoding::unknown && ask_encoding());
+  }
   [[nodiscard]] bool in_autocommit() const noexcept { return sqlite3_get_autocommit(db_) != 0; }
 
   void open(operation& op);

@@ -1,9 +1,9 @@
 // What the three consumers build: it needs the headers, the exported symbols, and that an exception thrown in the
 // library is recognised here.
+#include <cosqlite/cosqlite.hpp>
+
 #include <iostream>
 #include <string>
-
-#include <cosqlite/cosqlite.hpp>
 
 cosqlite::task<std::string> greeting() {
   auto db = co_await cosqlite::open(":memory:");

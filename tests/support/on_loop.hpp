@@ -1,7 +1,6 @@
 #pragma once
 
 #include "support/catch.hpp"
-
 #include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/task.hpp>
@@ -23,8 +22,8 @@
 
 namespace support {
 
-/// Ends the program with a clear message when a test hangs, instead of hanging with it. It lives on the loop and does not
-/// keep it alive.
+/// Ends the program with a clear message when a test hangs, instead of hanging with it. It lives on the loop and does
+/// not keep it alive.
 class watchdog {
  public:
   watchdog(uv_loop_t* loop, std::chrono::milliseconds patience) : timer_(new uv_timer_t) {
@@ -40,7 +39,8 @@ class watchdog {
 
  private:
   static void bark(uv_timer_t* timer) {
-    std::fprintf(stderr, "\nThe test \"%s\" hangs: its loop waits for something that does not come. Handles on the loop:\n",
+    std::fprintf(stderr,
+                 "\nThe test \"%s\" hangs: its loop waits for something that does not come. Handles on the loop:\n",
                  Catch::getResultCapture().getCurrentTestName().c_str());
     uv_print_all_handles(timer->loop, stderr);
     std::fflush(stderr);
@@ -114,7 +114,9 @@ cosqlite::task<E> failure_of(A awaitable) {
 }
 
 /// Whether \p needle stands in \p text.
-inline bool contains(std::string_view text, std::string_view needle) { return text.find(needle) != std::string_view::npos; }
+inline bool contains(std::string_view text, std::string_view needle) {
+  return text.find(needle) != std::string_view::npos;
+}
 
 /// Suspends until somebody on the same loop sets it.
 class gate {

@@ -2,15 +2,15 @@
 /// Calls whose work is a function of their own, and the rule for functions that travel through a co_await.
 #pragma once
 
+#include <cosqlite/call.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/operation.hpp>
+
 #include <concepts>
 #include <functional>
 #include <memory>
 #include <type_traits>
 #include <utility>
-
-#include <cosqlite/call.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/operation.hpp>
 
 struct sqlite3;
 

@@ -2,15 +2,15 @@
 /// Values that own their memory, one after another.
 #pragma once
 
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/parameters.hpp>
+#include <cosqlite/value.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
-
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/parameters.hpp>
-#include <cosqlite/value.hpp>
 
 namespace cosqlite::detail {
 

@@ -2,6 +2,12 @@
 /// From SQLite's values to C++ types: one set of rules for rows, typed queries and the arguments of user functions.
 #pragma once
 
+#include <cosqlite/adapter.hpp>
+#include <cosqlite/detail/aggregate.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/parameters.hpp>
+#include <cosqlite/value.hpp>
+
 #include <concepts>
 #include <cstdint>
 #include <limits>
@@ -12,12 +18,6 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
-
-#include <cosqlite/adapter.hpp>
-#include <cosqlite/detail/aggregate.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/parameters.hpp>
-#include <cosqlite/value.hpp>
 
 namespace cosqlite::detail {
 
@@ -36,7 +36,10 @@ template <class T>
 consteval std::string_view integer_name() {
   if constexpr (std::same_as<T, bool>) return "bool";
   if constexpr (std::signed_integral<T>) {
-    return sizeof(T) == 8 ? "a 64-bit integer" : sizeof(T) == 4 ? "a 32-bit integer" : sizeof(T) == 2 ? "a 16-bit integer" : "an 8-bit integer";
+    return sizeof(T) == 8   ? "a 64-bit integer"
+           : sizeof(T) == 4 ? "a 32-bit integer"
+           : sizeof(T) == 2 ? "a 16-bit integer"
+                            : "an 8-bit integer";
   }
   return sizeof(T) == 8   ? "an unsigned 64-bit integer"
          : sizeof(T) == 4 ? "an unsigned 32-bit integer"
@@ -64,7 +67,8 @@ T decode_integer(const cell& c, int column) {
 
 template <std::floating_point T>
 T decode_real(const cell& c, int column) {
-  if (c.type == value_type::real) [[likely]] return static_cast<T>(c.real);
+  if (c.type == value_type::real) [[likely]]
+    return static_cast<T>(c.real);
   constexpr std::int64_t exact = std::int64_t{1} << 53;
   if (c.type != value_type::integer) throw_conversion(c, column, "a floating-point number");
   if (c.integer > exact || c.integer < -exact) throw_out_of_range(c, column, "a floating-point number");
@@ -82,9 +86,9 @@ inline value decode_any(const cell& c) {
   return value();
 }
 
-/// The rules: integers read from INTEGER, and from a REAL that is integral and within ±2^53; out of range is an error. Floating
-/// point reads from REAL, and from an INTEGER within ±2^53. Text reads from TEXT, bytes from BLOB. NULL reads only as
-/// `std::optional` or `value`. Nothing is converted silently.
+/// The rules: integers read from INTEGER, and from a REAL that is integral and within ±2^53; out of range is an error.
+/// Floating point reads from REAL, and from an INTEGER within ±2^53. Text reads from TEXT, bytes from BLOB. NULL reads
+/// only as `std::optional` or `value`. Nothing is converted silently.
 template <class T>
 T decode(const cell& c, int column) {
   if constexpr (std::same_as<T, value>) {
@@ -104,10 +108,12 @@ T decode(const cell& c, int column) {
   } else if constexpr (std::floating_point<T>) {
     return decode_real<T>(c, column);
   } else if constexpr (std::same_as<T, std::string> || std::same_as<T, std::string_view>) {
-    if (c.type != value_type::text) [[unlikely]] throw_conversion(c, column, "text");
+    if (c.type != value_type::text) [[unlikely]]
+      throw_conversion(c, column, "text");
     return T(c.text());
   } else if constexpr (std::same_as<T, bytes>) {
-    if (c.type != value_type::blob) [[unlikely]] throw_conversion(c, column, "bytes");
+    if (c.type != value_type::blob) [[unlikely]]
+      throw_conversion(c, column, "bytes");
     return bytes(c.blob().begin(), c.blob().end());
   } else if constexpr (std::same_as<T, std::span<const std::byte>>) {
     if (c.type != value_type::blob) throw_conversion(c, column, "bytes");
@@ -118,9 +124,10 @@ T decode(const cell& c, int column) {
 }
 
 template <class T>
-concept one_column = adapted_for_reading<T> || is_optional<T> || std::same_as<T, value> || std::is_arithmetic_v<T> || std::is_enum_v<T> ||
-                     std::same_as<T, std::string> || std::same_as<T, bytes> || std::same_as<T, std::string_view> ||
-                     std::same_as<T, std::span<const std::byte>> || std::same_as<T, value_view>;
+concept one_column =
+    adapted_for_reading<T> || is_optional<T> || std::same_as<T, value> || std::is_arithmetic_v<T> ||
+    std::is_enum_v<T> || std::same_as<T, std::string> || std::same_as<T, bytes> || std::same_as<T, std::string_view> ||
+    std::same_as<T, std::span<const std::byte>> || std::same_as<T, value_view>;
 
 template <class T>
 inline constexpr bool is_tuple = false;
@@ -143,21 +150,26 @@ template <class T>
 T decode_row(const cell* cells, int count) {
   if constexpr (one_column<T>) {
     static_assert(!borrowed_column<T>, "a typed row must own its memory: use std::string or cosqlite::bytes");
-    if (count != 1) [[unlikely]] throw_column_count(count, 1);
+    if (count != 1) [[unlikely]]
+      throw_column_count(count, 1);
     return decode<T>(cells[0], 0);
   } else if constexpr (is_tuple<T>) {
     constexpr std::size_t n = std::tuple_size_v<T>;
-    if (static_cast<std::size_t>(count) != n) [[unlikely]] throw_column_count(count, n);
+    if (static_cast<std::size_t>(count) != n) [[unlikely]]
+      throw_column_count(count, n);
     return decode_tuple<T>(cells, std::make_index_sequence<n>());
   } else {
-    static_assert(std::is_aggregate_v<T>, "rows are read into scalars, std::optional, tuples, plain structs (aggregates) or "
-                                          "types with a cosqlite::adapter");
+    static_assert(std::is_aggregate_v<T>,
+                  "rows are read into scalars, std::optional, tuples, plain structs (aggregates) or "
+                  "types with a cosqlite::adapter");
     constexpr std::size_t n = member_count<T>();
-    if (static_cast<std::size_t>(count) != n) [[unlikely]] throw_column_count(count, n);
+    if (static_cast<std::size_t>(count) != n) [[unlikely]]
+      throw_column_count(count, n);
     T row{};
     for_each_member(row, [cells, i = 0](auto& member) mutable {
       using member_type = std::remove_cvref_t<decltype(member)>;
-      static_assert(!borrowed_column<member_type>, "a typed row must own its memory: use std::string or cosqlite::bytes");
+      static_assert(!borrowed_column<member_type>,
+                    "a typed row must own its memory: use std::string or cosqlite::bytes");
       member = decode<member_type>(cells[i], i);
       ++i;
     });

@@ -2,13 +2,6 @@
 /// Ranges of rows on their way into execute_many.
 #pragma once
 
-#include <concepts>
-#include <cstddef>
-#include <iterator>
-#include <ranges>
-#include <type_traits>
-#include <utility>
-
 #include <cosqlite/detail/aggregate.hpp>
 #include <cosqlite/detail/decode.hpp>
 #include <cosqlite/detail/operation.hpp>
@@ -16,12 +9,19 @@
 #include <cosqlite/detail/results.hpp>
 #include <cosqlite/execute_result.hpp>
 
+#include <concepts>
+#include <cstddef>
+#include <iterator>
+#include <ranges>
+#include <type_traits>
+#include <utility>
+
 namespace cosqlite::detail {
 
 template <class T>
-concept bindable_scalar = one_column<T> || adapted_for_binding<T> || text_like<T> || bytes_like<T> || is_named<T> ||
-                          std::same_as<T, std::nullptr_t> || std::same_as<T, zeroblob> ||
-                          requires(const T& v, sink& s) { v.bind_to(s); };
+concept bindable_scalar =
+    one_column<T> || adapted_for_binding<T> || text_like<T> || bytes_like<T> || is_named<T> ||
+    std::same_as<T, std::nullptr_t> || std::same_as<T, zeroblob> || requires(const T& v, sink& s) { v.bind_to(s); };
 
 /// Binds one row: a tuple or plain struct member by member, anything else as the only argument.
 template <class T>
@@ -39,8 +39,8 @@ void bind_row(sink& to, const T& row) {
 
 /// A range that another thread may walk while its owner waits: one that const access alone can walk, again and again.
 template <class R>
-concept lendable_range = std::ranges::forward_range<const R> && std::ranges::sized_range<const R> &&
-                         !std::ranges::view<R>;
+concept lendable_range =
+    std::ranges::forward_range<const R> && std::ranges::sized_range<const R> && !std::ranges::view<R>;
 
 template <class R>
 struct lent_rows final : holder {

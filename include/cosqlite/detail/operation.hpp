@@ -2,6 +2,13 @@
 /// The record of one call, from the coroutine that builds it to the worker and back.
 #pragma once
 
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/lineage.hpp>
+#include <cosqlite/detail/parameters.hpp>
+#include <cosqlite/row.hpp>
+#include <cosqlite/sql.hpp>
+#include <cosqlite/value.hpp>
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -17,13 +24,6 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/detail/lineage.hpp>
-#include <cosqlite/detail/parameters.hpp>
-#include <cosqlite/row.hpp>
-#include <cosqlite/sql.hpp>
-#include <cosqlite/value.hpp>
 
 namespace cosqlite::detail {
 
@@ -104,9 +104,9 @@ class ref {
 struct call_site {
   call_site() noexcept {}  // no aggregate: GCC 12 would destroy temporaries of it twice in a co_await
   executor* where = nullptr;
-  std::uint64_t owner = 0;                  ///< the transaction that makes the call; 0: the connection itself
-  std::chrono::nanoseconds timeout{0};      ///< from the moment of awaiting; 0: none
-  std::int64_t deadline = 0;                ///< steady clock, ns; 0: none (a transaction under a deadline)
+  std::uint64_t owner = 0;              ///< the transaction that makes the call; 0: the connection itself
+  std::chrono::nanoseconds timeout{0};  ///< from the moment of awaiting; 0: none
+  std::int64_t deadline = 0;            ///< steady clock, ns; 0: none (a transaction under a deadline)
   std::stop_token stop;
 };
 
@@ -155,8 +155,8 @@ struct stop_request {
   COSQLITE_API void operator()() const noexcept;
 };
 
-/// The record itself. Reference counted: one for the awaiter, one for whoever has it queued. `waiter` and the timer fields
-/// belong to the loop thread; between `queued` and `done` the rest belongs to the worker.
+/// The record itself. Reference counted: one for the awaiter, one for whoever has it queued. `waiter` and the timer
+/// fields belong to the loop thread; between `queued` and `done` the rest belongs to the worker.
 struct COSQLITE_API operation {
   static constexpr std::size_t inline_result = 64;
 
@@ -171,17 +171,17 @@ struct COSQLITE_API operation {
   ref<executor> where;
   worker* at = nullptr;  ///< the worker that runs, or ran, it
   std::uint64_t owner = 0;
-  std::int64_t timeout = 0;   ///< ns; 0: none
-  std::int64_t deadline = 0;  ///< steady clock, ns; 0: none
+  std::int64_t timeout = 0;       ///< ns; 0: none
+  std::int64_t deadline = 0;      ///< steady clock, ns; 0: none
   std::int64_t submitted_at = 0;  ///< in a pool; steady clock, ns
   std::uint32_t timer_slot = 0;
-  std::uint64_t serial = 0;   ///< names the call for `interrupt`
-  bool counted = false;   ///< counted as pending by the bridge
-  bool borrows = false;   ///< the worker reads or writes memory of the caller
-  bool in_lock = false;   ///< the busy handler was waiting when the call was stopped
-  bool in_body = false;   ///< opens a transaction that belongs to a `transact` body
-  bool detaches = false;  ///< the worker's last word: it lets go of the bridge
-  bool last = false;      ///< for streams: nothing follows this batch
+  std::uint64_t serial = 0;    ///< names the call for `interrupt`
+  bool counted = false;        ///< counted as pending by the bridge
+  bool borrows = false;        ///< the worker reads or writes memory of the caller
+  bool in_lock = false;        ///< the busy handler was waiting when the call was stopped
+  bool in_body = false;        ///< opens a transaction that belongs to a `transact` body
+  bool detaches = false;       ///< the worker's last word: it lets go of the bridge
+  bool last = false;           ///< for streams: nothing follows this batch
   bool awaited_again = false;  ///< a second awaiter is to be refused; the first still has the call
   std::source_location location{};
   std::string sql;
@@ -218,7 +218,8 @@ using operation_ref = ref<operation>;
 /// A cleared record from this thread's store.
 [[nodiscard]] COSQLITE_API operation_ref make_operation(const call_site& site, const operation_type& type);
 /// The same with SQL copied into it. Throws misuse_error on a NUL in the text.
-[[nodiscard]] COSQLITE_API operation_ref make_operation(const call_site& site, const operation_type& type, const sql_text& sql);
+[[nodiscard]] COSQLITE_API operation_ref make_operation(const call_site& site, const operation_type& type,
+                                                        const sql_text& sql);
 /// Queues it. False: it is complete already (refused, or finished while polling), do not suspend.
 COSQLITE_API bool start(operation& op, std::coroutine_handle<> waiter, const lineage* of_waiter = nullptr) noexcept;
 /// The awaiter goes away, whatever state the call is in.

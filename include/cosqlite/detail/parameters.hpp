@@ -1,7 +1,11 @@
 /// \file
-/// Arguments on their way to SQLite: the sink that binding writes to, the buffer that carries arguments to the worker, and
-/// `bind`, which turns a C++ value into one of the sink's calls.
+/// Arguments on their way to SQLite: the sink that binding writes to, the buffer that carries arguments to the worker,
+/// and `bind`, which turns a C++ value into one of the sink's calls.
 #pragma once
+
+#include <cosqlite/adapter.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/value.hpp>
 
 #include <cmath>
 #include <concepts>
@@ -16,14 +20,10 @@
 #include <utility>
 #include <vector>
 
-#include <cosqlite/adapter.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/value.hpp>
-
 namespace cosqlite::detail {
 
-/// Where bound values go. Text and blobs outlive the statement's run, unless `transient` says that they are valid during the
-/// call only.
+/// Where bound values go. Text and blobs outlive the statement's run, unless `transient` says that they are valid
+/// during the call only.
 class sink {
  public:
   bool transient = false;
@@ -104,10 +104,10 @@ inline constexpr bool is_named = false;
 template <class T>
 inline constexpr bool is_named<named_argument<T>> = true;
 
+template <class T> concept text_like = std::convertible_to<const T&, std::string_view>;
 template <class T>
-concept text_like = std::convertible_to<const T&, std::string_view>;
-template <class T>
-concept bytes_like = std::ranges::contiguous_range<const T> && std::same_as<std::ranges::range_value_t<const T>, std::byte>;
+concept bytes_like =
+    std::ranges::contiguous_range<const T> && std::same_as<std::ranges::range_value_t<const T>, std::byte>;
 
 template <class T>
 inline constexpr bool cannot_be_bound = false;
@@ -127,8 +127,8 @@ class transient_scope {
 
 void bind(sink& to, const value& v);
 
-/// Hands \p v to \p to. Throws `conversion_error` for what SQLite cannot hold: unsigned integers above the largest signed
-/// one, and NaN (SQLite would silently store NULL).
+/// Hands \p v to \p to. Throws `conversion_error` for what SQLite cannot hold: unsigned integers above the largest
+/// signed one, and NaN (SQLite would silently store NULL).
 template <class T>
 void bind(sink& to, const T& v) {
   if constexpr (is_named<T>) {
@@ -164,7 +164,8 @@ void bind(sink& to, const T& v) {
   } else if constexpr (requires { v.bind_to(to); }) {
     v.bind_to(to);
   } else {
-    static_assert(cannot_be_bound<T>, "this type cannot be bound to an SQL parameter: specialise cosqlite::adapter for it");
+    static_assert(cannot_be_bound<T>,
+                  "this type cannot be bound to an SQL parameter: specialise cosqlite::adapter for it");
   }
 }
 

@@ -2,14 +2,14 @@
 /// How the rows of a statement become the result of a call: one static table for each result type.
 #pragma once
 
-#include <optional>
-#include <utility>
-#include <vector>
-
 #include <cosqlite/detail/decode.hpp>
 #include <cosqlite/detail/export.hpp>
 #include <cosqlite/detail/operation.hpp>
 #include <cosqlite/row.hpp>
+
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace cosqlite::detail {
 

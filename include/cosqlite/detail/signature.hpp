@@ -2,6 +2,13 @@
 /// What a callable takes and gives, and how SQL values become its arguments.
 #pragma once
 
+#include <cosqlite/detail/cell_list.hpp>
+#include <cosqlite/detail/decode.hpp>
+#include <cosqlite/detail/export.hpp>
+#include <cosqlite/error.hpp>
+#include <cosqlite/task.hpp>
+#include <cosqlite/value.hpp>
+
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -10,13 +17,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <cosqlite/detail/cell_list.hpp>
-#include <cosqlite/detail/decode.hpp>
-#include <cosqlite/detail/export.hpp>
-#include <cosqlite/error.hpp>
-#include <cosqlite/task.hpp>
-#include <cosqlite/value.hpp>
 
 namespace cosqlite::detail {
 
@@ -37,16 +37,16 @@ signature<R, P...> member_signature(R (C::*)(P...) const&);
 template <class R, class... P>
 signature<R, P...> pointer_signature(R (*)(P...));
 
-template <class F>
-concept function_object = requires { member_signature(&F::operator()); };
+template <class F> concept function_object = requires { member_signature(&F::operator()); };
 
 template <class F>
 constexpr auto find_signature() {
   if constexpr (std::is_pointer_v<F>) {
     return std::type_identity<decltype(pointer_signature(std::declval<F>()))>();
   } else {
-    static_assert(function_object<F>,
-                  "the parameter types of an SQL function must be written out: it can be neither generic (auto) nor overloaded");
+    static_assert(
+        function_object<F>,
+        "the parameter types of an SQL function must be written out: it can be neither generic (auto) nor overloaded");
     return std::type_identity<decltype(member_signature(&F::operator()))>();
   }
 }
@@ -156,7 +156,8 @@ class decoded_arguments {
  private:
   // By value: a copy; by reference: what is kept here.
   template <class T>
-  using passed = std::conditional_t<std::is_rvalue_reference_v<T>, T, std::add_lvalue_reference_t<std::remove_reference_t<T>>>;
+  using passed =
+      std::conditional_t<std::is_rvalue_reference_v<T>, T, std::add_lvalue_reference_t<std::remove_reference_t<T>>>;
 
   template <std::size_t... I>
   decoded_arguments(const argument_list& from, std::index_sequence<I...>) : values_(read_argument<P>(from, I)...) {
