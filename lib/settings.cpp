@@ -11,6 +11,13 @@ namespace cosqlite::detail {
 
 namespace {
 
+// Named only by newer headers than the oldest that is supported.
+constexpr int statement_scan_status_code = 1018;
+constexpr int reverse_scan_order_code = 1019;
+constexpr int attach_create_code = 1020;
+constexpr int attach_write_code = 1021;
+constexpr int comments_code = 1022;
+
 int code_of(limit_kind kind) noexcept {
   switch (kind) {
     case limit_kind::length: return SQLITE_LIMIT_LENGTH;
@@ -45,6 +52,11 @@ int code_of(config_flag flag) noexcept {
     case config_flag::dqs_in_statements: return SQLITE_DBCONFIG_DQS_DML;
     case config_flag::dqs_in_schema: return SQLITE_DBCONFIG_DQS_DDL;
     case config_flag::trusted_schema: return SQLITE_DBCONFIG_TRUSTED_SCHEMA;
+    case config_flag::statement_scan_status: return statement_scan_status_code;
+    case config_flag::reverse_scan_order: return reverse_scan_order_code;
+    case config_flag::attach_create: return attach_create_code;
+    case config_flag::attach_write: return attach_write_code;
+    case config_flag::comments: return comments_code;
     case config_flag::legacy_file_format: break;
   }
   return SQLITE_DBCONFIG_LEGACY_FILE_FORMAT;

@@ -44,6 +44,11 @@ enum class config_flag : std::uint8_t {
   dqs_in_schema,      ///< double-quoted strings in CREATE statements
   trusted_schema,
   legacy_file_format,
+  statement_scan_status,  ///< from SQLite 3.42 on, where it is compiled in
+  reverse_scan_order,     ///< from SQLite 3.42 on
+  attach_create,          ///< ATTACH may make files; from SQLite 3.49 on
+  attach_write,           ///< attached files may be written to; from SQLite 3.49 on
+  comments,               ///< SQL may have comments; from SQLite 3.49 on
 };
 
 namespace detail {
