@@ -2,10 +2,12 @@
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -52,6 +54,151 @@ class Migrate(Temporary):
         done = run(self.folder / "n.db")
         self.assertEqual(done.returncode, 1)
         self.assertIn("application_id is 0x00000005", done.stderr)
+
+
+class Median(Temporary):
+    def test_aggregates_and_slides_its_window(self):
+        done = run()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, "blue   61.0 s\n"
+                                      "red    60.0 s\n"
+                                      "day 1:  62.0 s, around it  60.0 s\n"
+                                      "day 2:  58.0 s, around it  62.0 s\n"
+                                      "day 3: 190.0 s, around it  58.0 s\n"
+                                      "day 4:  57.0 s, around it 123.5 s\n")
+
+
+class JsonFunction(Temporary):
+    def test_its_json_is_read_grouped_and_indexed_by_sqlite(self):
+        done = run()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, "spring sale  2\n"
+                                      '"news"       1\n'
+                                      "parameter campaign\n"
+                                      "parameter lang\n")
+
+
+class UnicodeCollation(Temporary):
+    def test_orders_and_finds_words_whatever_their_case_and_composition(self):
+        done = run()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[:7], ["Apfel", "apricot", "e\u0301tude", "ÉTUI", "\ufb01n", "Straße", "zebra"])
+        self.assertEqual(lines[7:], ["STRASSE is Straße, Étude is e\u0301tude",
+                                     "FIN beside the ligature: SQLITE_CONSTRAINT_UNIQUE"])
+
+
+class BlobCopy(Temporary):
+    full_bar = "[" + 40 * "#" + "] 100 %\n"
+
+    def test_256_mib_go_there_and_back_in_less_than_16_mb_of_memory(self):
+        # Sanitizers multiply memory and time.
+        sanitized = os.environ["COSQLITE_SANITIZED"] == "true"
+        size = 16 if sanitized else 256
+        done = run(size)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("file to blob " + self.full_bar, done.stdout)
+        self.assertIn("blob to file " + self.full_bar, done.stdout)
+        self.assertIn(f"{size} MiB there and back, the same", done.stdout)
+        peak = float(re.search(r"at most ([\d.]+) MB of memory", done.stdout)[1])
+        self.assertGreater(peak, 1)
+        if not sanitized:
+            self.assertLess(peak, 16)
+
+    def test_wrong_usage_has_an_exit_code_of_its_own(self):
+        self.assertEqual(run("nonsense").returncode, 2)
+
+
+class CosqliteBackup(Temporary):
+    def setUp(self):
+        super().setUp()
+        self.source = self.folder / "source.db"
+        self.destination = self.folder / "copies" / "copy.db"
+        self.destination.parent.mkdir()
+
+    def fill(self, rows):
+        db = sqlite3.connect(self.source)
+        self.addCleanup(db.close)
+        db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, data BLOB)")
+        db.execute("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+                   "INSERT INTO t SELECT i, zeroblob(100000) FROM n", (rows,))
+        db.commit()
+        return db
+
+    def rows_of_the_copy(self):
+        db = sqlite3.connect(self.destination)
+        self.addCleanup(db.close)
+        self.assertEqual(db.execute("PRAGMA integrity_check").fetchone(), ("ok",))
+        return db.execute("SELECT count(*) FROM t").fetchone()[0]
+
+    def files(self):
+        return sorted(path.name for path in self.destination.parent.iterdir())
+
+    def bytes_beside(self):
+        """The size of the largest file in the folder of the copy that is not the copy itself."""
+        sizes = [0]
+        for path in self.destination.parent.iterdir():
+            try:
+                if path != self.destination:
+                    sizes.append(path.stat().st_size)
+            except FileNotFoundError:
+                continue
+        return max(sizes)
+
+    def interrupt_a_copy(self, before):
+        """Presses Ctrl-C in the middle of a copy; gives what the program has said. `before` is what stood there."""
+        # It may be done before the signal comes; the copy must be complete then.
+        for _ in range(50):
+            if before is not None:
+                self.destination.write_bytes(before)
+            running = subprocess.Popen([os.path.abspath(program), self.source, self.destination],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            until = time.monotonic() + 60
+            while running.poll() is None and self.bytes_beside() < 8 << 20 and time.monotonic() < until:
+                time.sleep(0.0005)
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=60)
+            if running.returncode != 0:
+                self.assertEqual(running.returncode, 130, err)
+                return out, err
+            self.assertEqual(self.rows_of_the_copy(), 800)
+            self.destination.unlink()
+        self.fail("no copy of fifty could be interrupted")
+
+    def test_copies_a_database_that_is_open_elsewhere(self):
+        self.fill(30)
+        done = run(self.source, self.destination)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("[" + 40 * "#" + "] 100 %\n", done.stdout)
+        self.assertRegex(done.stdout, r"[1-9]\d* pages copied to ")
+        self.assertEqual(self.files(), ["copy.db"])
+        self.assertEqual(self.rows_of_the_copy(), 30)
+
+    def test_interrupted_in_the_middle_it_leaves_nothing_partial(self):
+        self.fill(800)
+        out, err = self.interrupt_a_copy(None)
+        self.assertIn("is as it was before", err)
+        self.assertNotIn("100 %", out)
+        self.assertEqual(self.files(), [])
+
+    def test_interrupted_in_the_middle_it_leaves_an_older_copy_as_it_was(self):
+        self.fill(800)
+        older = self.folder / "older.db"
+        with sqlite3.connect(older) as db:
+            db.execute("CREATE TABLE t(a)")
+        db.close()
+        self.interrupt_a_copy(older.read_bytes())
+        self.assertEqual(self.files(), ["copy.db"])
+        self.assertEqual(self.destination.read_bytes(), older.read_bytes())
+
+    def test_what_fails_says_why_and_leaves_nothing(self):
+        done = run(self.folder / "missing.db", self.destination)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("missing.db", done.stderr)
+        self.source.write_text("this is no database, but long enough to be looked at")
+        self.assertEqual(run(self.source, self.destination).returncode, 1)
+        self.assertEqual(self.files(), [])
+        self.assertEqual(run(self.source).returncode, 2)
 
 
 class Uuid(Temporary):
