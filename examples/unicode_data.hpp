@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -48,9 +49,12 @@ class input_error : public std::runtime_error {
 class line_reader {
  public:
   explicit line_reader(std::filesystem::path path) : path_(std::move(path)), in_(path_, std::ios::binary) {
-    std::error_code failure;
-    size_ = std::filesystem::file_size(path_, failure);
-    if (!in_ || failure) throw input_error(path_.string() + ": cannot be read (Debian's package unicode-data has it)");
+    std::error_code failure(in_ ? 0 : errno, std::generic_category());
+    if (!failure) size_ = std::filesystem::file_size(path_, failure);
+    if (failure == std::errc::no_such_file_or_directory) {
+      throw input_error(path_.string() + ": there is no such file (Debian's package unicode-data has it)");
+    }
+    if (failure) throw input_error(path_.string() + ": cannot be read: " + failure.message());
   }
 
   /// The following line, or nothing at the end of the file.
@@ -60,6 +64,7 @@ class line_reader {
       return std::nullopt;
     }
     ++number_;
+    if (in_.eof()) fail("the file ends in the middle of a line");
     read_ += line_.size() + 1;
     if (!line_.empty() && line_.back() == '\r') line_.pop_back();
     return line_;

@@ -1,8 +1,8 @@
-"""The service of examples/http_users in Python: asyncio, the standard library's parts for HTTP, and aiosqlite.
+"""The service of examples/http_users in Python: asyncio on uvloop, the standard library's parts for HTTP, and aiosqlite.
 
 usage: aiosqlite_service.py --port N --database FILE
 
-The same routes that the comparison drives, the same SQL and the same settings of SQLite: one writing connection, four
+The same routes that the comparison drives, the same schema, SQL and settings of SQLite: one writing connection, four
 reading ones, all opened at start-up; each request borrows one.
 """
 
@@ -15,13 +15,14 @@ import sqlite3
 from urllib.parse import parse_qsl, urlsplit
 
 import aiosqlite
+import uvloop
 
 COLUMNS = "id, email, name, created_at, bio, city FROM users JOIN profiles ON user_id = id"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE COLLATE NOCASE,
-  name TEXT NOT NULL, created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')));
+  name TEXT NOT NULL, created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))) STRICT;
 CREATE TABLE IF NOT EXISTS profiles (user_id INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
-  bio TEXT NOT NULL, city TEXT);
+  bio TEXT NOT NULL, city TEXT) STRICT;
 """
 
 
@@ -151,4 +152,5 @@ async def main():
     await pool.close()
 
 
+uvloop.install()
 asyncio.run(main())

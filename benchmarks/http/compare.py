@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Drives the web service and its twin on aiosqlite with wrk, in turns, and prints requests per second and their ratio.
 
-usage: compare.py <build/release/examples/http_users/http_users> [--turns N] [--seconds S] [--connections C] [--json FILE]
+usage: compare.py <http_users> [options]; or: ./dev bench http [options]
 """
 
 import argparse
@@ -17,20 +17,25 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-CREATE = """
+# What wrk sends: each load says which request comes next.
+PARTS = """
 math.randomseed(os.time())
 local base = math.random(1, 1000000000)
 local n = 0
-request = function()
+local function create()
   n = n + 1
   local body = string.format('{"email":"u%d-%d@example.org","name":"User %d","bio":"measured"}', base, n, n)
   return wrk.format("POST", "/users", nil, body)
 end
+local function read() return wrk.format("GET", "/users/" .. math.random(1, 1000)) end
+local function list() return wrk.format("GET", "/users?limit=20&after=" .. math.random(0, 900)) end
 """
-POINT = """
-request = function() return wrk.format("GET", "/users/" .. math.random(1, 1000)) end
-"""
-LOADS = {"read one user": POINT, "list 20 users": None, "create a user": CREATE}
+LOADS = {
+    "read one user": "request = read",
+    "list 20 users": "request = list",
+    "create a user": "request = create",
+    "nine reads, one create": "request = function() return math.random(10) == 1 and create() or read() end",
+}
 
 
 class Service:
@@ -53,10 +58,8 @@ class Service:
         urllib.request.urlopen(request).read()
 
     def measure(self, script, options):
-        command = ["wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s"]
-        if script:
-            command += ["-s", script]
-        done = subprocess.run([*command, self.url + "/users?limit=20"], capture_output=True, text=True, check=True)
+        command = ["wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s", "-s", script, self.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         if "Socket errors" in done.stdout or "Non-2xx" in done.stdout:
             sys.exit(f"{self.name}: wrk met errors\n{done.stdout}")
         return float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])
@@ -69,12 +72,17 @@ class Service:
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("program")
-    options.add_argument("--turns", type=int, default=5)
-    options.add_argument("--seconds", type=int, default=2)
+    options.add_argument("--turns", type=int)
+    options.add_argument("--seconds", type=int)
+    options.add_argument("--quick", action="store_true", help="2 turns of a second, otherwise 5 of two")
+    options.add_argument("--filter", default="", help="only loads whose name contains this")
     options.add_argument("--connections", type=int, default=64)
     options.add_argument("--json")
     options.add_argument("--python", default="/usr/bin/python3", help="a Python that has aiosqlite")
     options = options.parse_args()
+    turn_count = options.turns or (2 if options.quick else 5)
+    options.seconds = options.seconds or (1 if options.quick else 2)
+    loads = {name: script for name, script in LOADS.items() if options.filter in name}
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -82,13 +90,11 @@ def main():
                     Service("aiosqlite", [options.python, str(HERE / "aiosqlite_service.py")], folder)]
         results = {}
         try:
-            for load, script in LOADS.items():
-                path = None
-                if script:
-                    path = folder / "load.lua"
-                    path.write_text(script)
+            for load, script in loads.items():
+                path = folder / "load.lua"
+                path.write_text(PARTS + script)
                 turns = {service.name: [] for service in services}
-                for _ in range(options.turns):
+                for _ in range(turn_count):
                     for service in services:
                         turns[service.name].append(service.measure(path, options))
                 results[load] = turns
@@ -96,10 +102,10 @@ def main():
             for service in services:
                 service.stop()
 
-    print(f"{'requests per second':<20}{'cosqlite':>12}{'aiosqlite':>12}{'ratio':>8}   spread of the ratio")
+    print(f"{'requests per second':<24}{'cosqlite':>12}{'aiosqlite':>12}{'ratio':>8}   spread of the ratio")
     for load, turns in results.items():
         ratios = [ours / theirs for ours, theirs in zip(turns["cosqlite"], turns["aiosqlite"])]
-        print(f"{load:<20}{statistics.median(turns['cosqlite']):>12.0f}{statistics.median(turns['aiosqlite']):>12.0f}"
+        print(f"{load:<24}{statistics.median(turns['cosqlite']):>12.0f}{statistics.median(turns['aiosqlite']):>12.0f}"
               f"{statistics.median(ratios):>8.1f}   {min(ratios):.1f} to {max(ratios):.1f}")
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=2))

@@ -96,13 +96,18 @@ cosqlite::task<> serve(uv_loop_t* loop, const arguments& a, stop_signal& stop) {
   settings.idle_timeout = std::chrono::milliseconds(a.idle_timeout);
   http::server server(loop, settings, std::ref(service));
   service.watch(server.count());
-  server.listen(a.address, a.port);
-  std::cout << "listening on http://" << a.address << ':' << server.port() << std::endl;
-
-  co_await stop;
-  std::cout << "stopping" << std::endl;
+  std::exception_ptr failure;
+  try {
+    server.listen(a.address, a.port);
+    std::cout << "listening on http://" << a.address << ':' << server.port() << std::endl;
+    co_await stop;
+    std::cout << "stopping" << std::endl;
+  } catch (const std::exception&) {
+    failure = std::current_exception();
+  }
   co_await server.stop(std::chrono::milliseconds(a.grace));
   co_await db.close();
+  if (failure) std::rethrow_exception(failure);
 }
 
 bool parse(int argc, char** argv, arguments& a) {
@@ -160,9 +165,7 @@ int main(int argc, char** argv) {
     status = 1;
   }
   stop.close();
-  if (status == 0) {
-    uv_run(loop, UV_RUN_DEFAULT);
-    uv_loop_close(loop);
-  }
+  uv_run(loop, UV_RUN_DEFAULT);
+  uv_loop_close(loop);
   return status;
 }

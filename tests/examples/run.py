@@ -222,11 +222,15 @@ class UnicodeImport(Temporary):
             if text is None:
                 (self.folder / name).unlink(missing_ok=True)
             else:
-                (self.folder / name).write_text(text)
+                (self.folder / name).write_text(text, encoding="utf-8")
         return ["--data", self.folder, self.folder / "u.db"]
 
     def refused(self, message, **files):
-        done = run(*self.input(**files))
+        self.input(**files)
+        self.refused_as_it_is(message)
+
+    def refused_as_it_is(self, message):
+        done = run("--data", self.folder, self.folder / "u.db")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn(message.replace("DIR", str(self.folder)), done.stderr)
         self.assertIn("nothing was imported", done.stderr)
@@ -274,8 +278,27 @@ class UnicodeImport(Temporary):
         self.assertIn("[" + 40 * "#" + "] 100 %  28 rows\n", done.stdout)
 
     def test_a_missing_file_is_named(self):
-        self.refused("DIR/Blocks.txt: cannot be read", blocks=None)
-        self.refused("DIR/UnicodeData.txt: cannot be read", data=None)
+        self.refused("DIR/Blocks.txt: there is no such file (Debian's package unicode-data has it)", blocks=None)
+        self.refused("DIR/UnicodeData.txt: there is no such file", data=None)
+
+    def test_a_file_that_cannot_be_read_is_named_with_the_reason(self):
+        (self.folder / "UnicodeData.txt").mkdir()
+        (self.folder / "Blocks.txt").write_text(self.blocks, encoding="utf-8")
+        done = run("--data", self.folder, self.folder / "u.db")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"{self.folder}/UnicodeData.txt: cannot be read: Is a directory; nothing was imported", done.stderr)
+        (self.folder / "UnicodeData.txt").rmdir()
+        self.input()
+        (self.folder / "UnicodeData.txt").chmod(0)
+        if os.access(self.folder / "UnicodeData.txt", os.R_OK):
+            self.skipTest("nothing is unreadable to root")
+        self.refused_as_it_is("DIR/UnicodeData.txt: cannot be read: Permission denied")
+
+    def test_a_file_that_was_cut_short_is_noticed(self):
+        whole = self.small
+        self.refused("DIR/UnicodeData.txt:26: the file ends in the middle of a line", data=whole[:-1])
+        self.refused("DIR/UnicodeData.txt:26: the file ends in the middle of a line", data=whole[:-20])
+        self.refused("DIR/Blocks.txt:4: the file ends in the middle of a line", blocks=self.blocks[:-5])
 
     def test_a_malformed_line_is_named(self):
         lines = self.small.splitlines(keepends=True)
@@ -313,9 +336,20 @@ class UnicodeImport(Temporary):
         self.assertEqual(run("--nonsense").returncode, 2)
         self.assertEqual(run("a", "b").returncode, 2)
         self.assertEqual(run("--help").returncode, 0)
-        done = run(self.folder / "missing" / "u.db")
-        self.assertEqual(done.returncode, 3)
-        self.assertIn("unicode_import: ", done.stderr)
+
+    def test_a_database_that_cannot_be_written_is_said_so(self):
+        def failed(message, database):
+            arguments = self.input()[:2]
+            done = run(*arguments, database)
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertRegex(done.stderr, r"\Aunicode_import: [^\n]*" + message)
+
+        failed("missing/u.db", self.folder / "missing" / "u.db")
+        failed(re.escape(str(self.folder)), self.folder)
+        (self.folder / "text.db").write_text("This is no database, and longer than the header of one would be. " * 20,
+                                             encoding="utf-8")
+        failed("not a database", self.folder / "text.db")
+        failed("a/b", "/dev/null/a/b")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -194,7 +195,8 @@ class Correctness(Case):
                                  (json.dumps({"email": "a@b", "name": ""}).encode(), 422),
                                  (json.dumps({"email": "a@b", "name": "n" * 201}).encode(), 422),
                                  (json.dumps({"email": "a@b", "name": "n", "city": 1}).encode(), 422),
-                                 (b'{"email":"a@b","name":"\xff"}', 400)]:
+                                 (b'{"email":"a@b","name":"\xff"}', 400), (b"[" * 60_000, 400),
+                                 (b"[" * 30_000 + b"]" * 30_000, 422)]:
                 with self.subTest(body=body):
                     self.assertIn("error", self.check(client.request("POST", "/users", body), status))
             for path in ["/users?limit=0", "/users?limit=101", "/users?limit=x", "/users?after=-1", "/users/search",
@@ -204,9 +206,13 @@ class Correctness(Case):
             for path in ["/", "/user", "/users/", "/users/x", "/users/1x", "/users/99999999999999999999"]:
                 with self.subTest(path=path):
                     self.check(client.request("GET", path), 404)
-            allowed = client.request("PUT", "/users", {})
-            self.check(allowed, 405)
-            self.assertEqual(allowed[1]["allow"], "GET, HEAD, POST")
+            for path, methods in [("/users", "GET, HEAD, POST"), ("/users/1", "DELETE, GET, HEAD"),
+                                  ("/users/search?q=a", "GET, HEAD"), ("/health", "GET, HEAD"),
+                                  ("/metrics", "GET, HEAD")]:
+                with self.subTest(path=path):
+                    refused = client.request("PUT", path, {})
+                    self.check(refused, 405)
+                    self.assertEqual(refused[1]["allow"], methods)
 
     def test_head_has_the_headers_of_get_and_no_body(self):
         with self.service.client() as client:
@@ -285,6 +291,8 @@ class Protocol(Case):
                      "POST /users HTTP/1.1\r\nHost: t\r\nContent-Length: x\r\n\r\n",
                      "POST /users HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
                      "POST /users HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                     "POST /users HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                     "GET /health HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n",
                      "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]:
             with self.subTest(text=text), self.service.client() as client:
                 client.send(text.encode("latin-1"))
@@ -352,7 +360,6 @@ class Deadlines(Case):
     options = ("--request-timeout", 300)
 
     def hold_the_write_lock(self):
-        import sqlite3
         other = sqlite3.connect(self.service.database, isolation_level=None, timeout=30)
         self.addCleanup(other.close)
         other.execute("BEGIN IMMEDIATE")
@@ -406,6 +413,22 @@ class ClientsThatLeave(Case):
         self.assertEqual(sorted(p.name for p in Path(self.folder).glob("users.db*")), ["users.db"])
 
 
+    def test_sigterm_lets_a_request_that_is_arriving_arrive(self):
+        body = json.dumps(user(1))
+        with self.service.client() as arriving, self.service.client() as idle:
+            self.check(idle.request("GET", "/health"), 200)
+            arriving.send(f"POST /users HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n\r\n{body[:5]}")
+            self.assertTrue(until(lambda: self.service.metric("http_connections_open") == 3))
+            self.service.process.send_signal(signal.SIGTERM)
+            self.assertTrue(idle.closed())
+            arriving.send(body[5:])
+            answer = arriving.response()
+            self.check(answer, 201)
+            self.assertEqual(answer[1]["connection"], "close")
+            self.assertTrue(arriving.closed())
+        self.assertEqual(self.service.process.wait(timeout=60), 0)
+
+
 class Impatience(Case):
     options = ("--grace", 100, "--request-timeout", 60_000)
 
@@ -420,7 +443,7 @@ class Impatience(Case):
 
 
 class Crowd(Case):
-    def test_a_thousand_open_connections_are_served(self):
+    def thousand(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < 1100:
             if hard < 1100:
@@ -428,21 +451,47 @@ class Crowd(Case):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
             self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         clients = []
-        try:
-            for _ in range(1000):
-                clients.append(self.service.client())
-            self.assertTrue(until(lambda: self.service.metric("http_connections_open") == 1001))
-            for round_ in range(2):
-                for number, client in enumerate(clients):
-                    path = "/health" if (number + round_) % 2 else "/users?limit=1"
-                    client.send(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n")
-                for client in clients:
-                    self.check(client.response(), 200)
-        finally:
-            for client in clients:
-                client.socket.close()
+        for _ in range(1000):
+            clients.append(self.service.client())
+            self.addCleanup(clients[-1].socket.close)
+        self.assertTrue(until(lambda: self.service.metric("http_connections_open") == 1001))
+        return clients
+
+    def everyone_leaves(self, clients):
+        for client in clients:
+            client.socket.close()
         self.assertTrue(until(lambda: self.service.metric("http_connections_open") == 1))
         self.assertEqual(self.service.log(), "")
+
+    def test_a_thousand_open_connections_are_served(self):
+        clients = self.thousand()
+        for round_ in range(3):
+            for number, client in enumerate(clients):
+                if round_ == 0 and number % 10 == 0:
+                    body = json.dumps(user(number))
+                    client.send(f"POST /users HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+                else:
+                    path = "/health" if (number + round_) % 2 else "/users?limit=1"
+                    client.send(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n")
+            for number, client in enumerate(clients):
+                self.check(client.response(), 201 if round_ == 0 and number % 10 == 0 else 200)
+        self.everyone_leaves(clients)
+
+    def test_a_thousand_slow_clients_hold_up_nobody(self):
+        clients = self.thousand()
+        body = json.dumps(user(1))
+        text = f"POST /users HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        for client in clients:
+            client.send(text[:-1])
+        with self.service.client() as quick:
+            for number in range(2, 12):
+                self.check(quick.request("POST", "/users", user(number)), 201)
+        # All of them want the same address: the first to be complete has it.
+        for client in clients:
+            client.send(text[-1])
+        statuses = sorted(client.response()[0] for client in clients)
+        self.assertEqual(statuses, [201] + [409] * 999)
+        self.everyone_leaves(clients)
 
     def test_concurrent_creations_of_one_address_let_one_through(self):
         clients = [self.service.client() for _ in range(50)]
@@ -455,15 +504,95 @@ class Crowd(Case):
         self.assertEqual(statuses, [201] + [409] * 49)
 
     def test_wrk_sees_no_error(self):
-        if not shutil.which("wrk"):
-            self.skipTest("wrk is not installed")
         with self.service.client() as client:
             for number in range(100):
                 self.check(client.request("POST", "/users", user(number)), 201)
-        done = subprocess.run(["wrk", "-t1", "-c32", "-d1s", self.service.url + "/users?limit=10"],
+        self.wrk("/users?limit=10")
+
+    def test_wrk_creates_users_and_each_that_was_acknowledged_is_there(self):
+        script = Path(self.folder) / "create.lua"
+        script.write_text("""
+            local n = 0
+            request = function()
+              n = n + 1
+              return wrk.format("POST", "/users", nil, '{"email":"w' .. n .. '@example.org","name":"W","bio":"b"}')
+            end""")
+        acknowledged = self.wrk("/users", "-s", str(script))
+        self.assertEqual(self.service.stop(), 0)
+        with sqlite3.connect(self.service.database) as db:
+            count, = db.execute("SELECT count(*) FROM users JOIN profiles ON user_id = id").fetchone()
+        self.assertGreater(acknowledged, 0)
+        self.assertGreaterEqual(count, acknowledged)
+
+    def wrk(self, path, *options):
+        if not shutil.which("wrk"):
+            self.skipTest("wrk is not installed")
+        done = subprocess.run(["wrk", "-t1", "-c32", "-d1s", *options, self.service.url + path],
                               capture_output=True, text=True, timeout=60, check=True)
         self.assertNotIn("Socket errors", done.stdout)
         self.assertNotIn("Non-2xx", done.stdout)
+        return int(re.search(r"(\d+) requests in", done.stdout)[1])
+
+
+class Migrations(Case):
+    def history(self):
+        with sqlite3.connect(self.service.database) as db:
+            return db.execute("SELECT version, name, applied_at FROM cosqlite_migrations ORDER BY version").fetchall()
+
+    def refuse(self, change, *messages):
+        self.assertEqual(self.service.stop(), 0)
+        with sqlite3.connect(self.service.database) as db:
+            db.execute(change)
+        done = subprocess.run([program, "--port", "0", "--database", str(self.service.database)],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        for message in messages:
+            self.assertIn(message, done.stderr)
+
+    def test_each_step_is_applied_at_the_first_start_and_never_again(self):
+        first = self.history()
+        self.assertEqual([entry[:2] for entry in first], [(1, "users"), (2, "profiles")])
+        self.assertEqual(self.service.stop(), 0)
+        self.service = self.start()
+        self.assertEqual(self.history(), first)
+
+    def test_a_database_that_is_behind_is_brought_forward_with_its_users(self):
+        with self.service.client() as client:
+            self.check(client.request("POST", "/users", user(1)), 201)
+        self.assertEqual(self.service.stop(), 0)
+        with sqlite3.connect(self.service.database) as db:
+            db.executescript("DROP TABLE profiles; DELETE FROM cosqlite_migrations WHERE version = 2")
+        self.service = self.start()
+        self.assertEqual([entry[:2] for entry in self.history()], [(1, "users"), (2, "profiles")])
+        with self.service.client() as client:
+            self.check(client.request("POST", "/users", user(1)), 409)
+            self.check(client.request("POST", "/users", user(2)), 201)
+
+    def test_services_that_start_at_once_on_a_new_file_apply_each_step_once(self):
+        self.assertEqual(self.service.stop(), 0)
+        for path in Path(self.folder).glob("users.db*"):
+            path.unlink()
+        command = [program, "--port", "0", "--database", str(self.service.database)]
+        services = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                    for _ in range(6)]
+        for service in services:
+            self.addCleanup(service.kill)
+            self.assertRegex(service.stdout.readline(), "listening on ")
+        for service in services:
+            service.send_signal(signal.SIGTERM)
+            self.assertEqual(service.communicate(timeout=60)[1], "")
+            self.assertEqual(service.returncode, 0)
+        self.assertEqual([entry[:2] for entry in self.history()], [(1, "users"), (2, "profiles")])
+
+    def test_the_database_of_a_newer_service_is_refused(self):
+        self.refuse("INSERT INTO cosqlite_migrations VALUES (3, 'later', 'x', '2026-01-01 00:00:00.000', 1)",
+                    "http_users: ", "3", "newer")
+
+    def test_a_database_whose_history_is_another_is_refused(self):
+        self.refuse("UPDATE cosqlite_migrations SET checksum = 'x' WHERE version = 2", "migration 2 (profiles)")
+
+    def test_the_database_of_another_program_is_refused(self):
+        self.refuse("PRAGMA application_id = 5", "application_id is 0x00000005")
 
 
 class Crashes(Case):

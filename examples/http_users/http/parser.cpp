@@ -98,7 +98,10 @@ int parser::on_headers(http_parser* p) {
   if (p->method == HTTP_CONNECT) return self.fail(405);
   p->upgrade = 0;  // an offer to speak another protocol may be ignored
   if (p->http_major != 1) return self.fail(505);
-  if (p->http_minor >= 1 && !self.current_.headers.contains("host")) return self.fail(400);
+  const auto host = self.current_.headers.find("host");
+  const bool named = host != self.current_.headers.end();
+  if (!named && p->http_minor >= 1) return self.fail(400);
+  if (named && host->second.find(',') != std::string::npos) return self.fail(400);  // given twice
   if (!self.parse_target()) return self.fail(400);
   if ((p->flags & F_CONTENTLENGTH) != 0 && p->content_length > self.limits_.body_bytes) return self.fail(413);
   const auto expect = self.current_.headers.find("expect");

@@ -1,14 +1,9 @@
 #include "server.hpp"
 
-#include <cosqlite/sleep.hpp>
-
-#include <chrono>
 #include <system_error>
 #include <utility>
 
 namespace http {
-
-using namespace std::chrono_literals;
 
 namespace {
 
@@ -21,7 +16,8 @@ void check(int status, const std::string& what) {
 server::server(uv_loop_t* loop, settings how, handler answer)
     : loop_(loop), settings_(how), handler_(std::move(answer)) {
   uv_tcp_init(loop_, &listener_);
-  listener_.data = this;
+  uv_timer_init(loop_, &grace_);
+  listener_.data = grace_.data = this;
 }
 
 void server::listen(const std::string& address, int port) {
@@ -48,10 +44,7 @@ int server::port() const {
 }
 
 void server::accept() {
-  auto* client = new session(loop_, settings_, handler_, counters_, [this](session* s) {
-    sessions_.erase(s);
-    delete s;
-  });
+  auto* client = new session(loop_, settings_, handler_, counters_, [this](session* s) { forget(s); });
   sessions_.insert(client);
   const bool taken = uv_accept(reinterpret_cast<uv_stream_t*>(&listener_), client->stream()) == 0;
   if (!taken || sessions_.size() > settings_.connections) {
@@ -63,15 +56,38 @@ void server::accept() {
   client->start();
 }
 
+void server::forget(session* s) {
+  sessions_.erase(s);
+  delete s;
+  wake();
+}
+
+void server::close(uv_handle_t* handle) {
+  uv_close(handle, [](uv_handle_t* h) {
+    auto* self = static_cast<server*>(h->data);
+    --self->open_handles_;
+    self->wake();
+  });
+}
+
+void server::wake() {
+  if (const auto waiter = std::exchange(waiter_, {})) waiter.resume();
+}
+
 cosqlite::task<> server::stop(std::chrono::milliseconds grace) {
-  uv_close(reinterpret_cast<uv_handle_t*>(&listener_),
-           [](uv_handle_t* h) { static_cast<server*>(h->data)->listening_ = false; });
+  close(reinterpret_cast<uv_handle_t*>(&listener_));
   // A session ends on the loop, after these calls: the set does not change under them.
+  uv_timer_start(
+      &grace_,
+      [](uv_timer_t* t) {
+        for (session* s : static_cast<server*>(t->data)->sessions_) s->abort();
+      },
+      static_cast<std::uint64_t>(grace.count()), 0);
   for (session* s : sessions_) s->finish();
-  const auto give_up = std::chrono::steady_clock::now() + grace;
-  while (!sessions_.empty() && std::chrono::steady_clock::now() < give_up) co_await cosqlite::sleep_for(5ms);
-  for (session* s : sessions_) s->abort();
-  while (listening_ || !sessions_.empty()) co_await cosqlite::sleep_for(1ms);
+  const an_end something{this};
+  while (!sessions_.empty()) co_await something;
+  close(reinterpret_cast<uv_handle_t*>(&grace_));
+  while (open_handles_ > 0) co_await something;
 }
 
 }  // namespace http

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include <chrono>
+#include <coroutine>
 #include <string>
 #include <unordered_set>
 
@@ -27,15 +28,28 @@ class server {
   const counters& count() const { return counters_; }
 
  private:
+  /// What `stop` waits for: the end of a session, or of a handle.
+  struct an_end {
+    server* self;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> h) const noexcept { self->waiter_ = h; }
+    void await_resume() const noexcept {}
+  };
+
   void accept();
+  void forget(session* s);
+  void close(uv_handle_t* handle);
+  void wake();
 
   uv_loop_t* loop_;
   settings settings_;
   handler handler_;
   counters counters_;
   uv_tcp_t listener_{};
+  uv_timer_t grace_{};
   std::unordered_set<session*> sessions_;
-  bool listening_ = true;
+  std::coroutine_handle<> waiter_;
+  int open_handles_ = 2;
 };
 
 }  // namespace http

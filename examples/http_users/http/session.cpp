@@ -32,7 +32,7 @@ void session::start() {
 
 void session::finish() {
   finishing_ = true;
-  if (phase_ == phase::idle || phase_ == phase::reading) on_end();
+  if (phase_ == phase::idle) on_end();
 }
 
 void session::abort() { on_end(); }
@@ -59,7 +59,8 @@ cosqlite::task<> session::serve() {
 // The following request; nothing when there will be none: the client has gone, or has sent what is not HTTP and was
 // told.
 cosqlite::task<std::optional<request>> session::next_request() {
-  while (parser_.ready().empty() && parser_.status() == 0 && !ended_ && !timed_out_ && !finishing_) {
+  while (parser_.ready().empty() && parser_.status() == 0 && !ended_ && !timed_out_ &&
+         !(finishing_ && !parser_.inside_request())) {
     if (parser_.take_expect_continue()) {
       std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
       co_await write(std::move(go_on));
@@ -70,7 +71,8 @@ cosqlite::task<std::optional<request>> session::next_request() {
     co_await bytes;
   }
   std::optional<request> next;
-  if (ended_ || (finishing_ && parser_.ready().empty())) co_return next;
+  const bool told_off = timed_out_ || parser_.status() != 0;
+  if (ended_ || (parser_.ready().empty() && !told_off)) co_return next;
   if (!parser_.ready().empty()) {
     next = std::move(parser_.ready().front());
     parser_.ready().pop_front();

@@ -52,7 +52,7 @@ class session {
   uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&tcp_); }
   /// Serves the client until it goes, and then destroys itself.
   void start();
-  /// Closes the connection when the answer that is under way has been sent, or at once where there is none.
+  /// Closes the connection when the request that is under way, if any, has arrived, and its answer has been sent.
   void finish();
   /// Closes the connection now; what is under way is cancelled.
   void abort();

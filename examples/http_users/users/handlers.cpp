@@ -110,9 +110,9 @@ task<response> service::operator()(const request& r, std::stop_token gone) {
   } else if (r.path.starts_with("/users/")) {
     answer = co_await one(r, db, r.path.substr(7));
   } else if (r.path == "/health") {
-    answer = co_await health(db);
+    answer = co_await health(r, db);
   } else if (r.path == "/metrics") {
-    answer = metrics();
+    answer = metrics(r);
   }
   co_return answer;
 }
@@ -173,12 +173,14 @@ task<response> service::one(const request& r, limited db, std::string id) {
   co_return error_response(404, "no such user");
 }
 
-task<response> service::health(limited db) {
+task<response> service::health(const request& r, limited db) {
+  if (!reads(r)) co_return not_allowed("GET, HEAD");
   const int one = co_await db.query_one<int>("SELECT 1");
   co_return response(one == 1 ? 200 : 500, "{\"status\":\"ok\"}");
 }
 
-response service::metrics() const {
+response service::metrics(const request& r) const {
+  if (!reads(r)) return not_allowed("GET, HEAD");
   std::string text;
   const auto line = [&text](std::string_view name, auto number) {
     text.append(name).append(" ").append(std::to_string(number)).append("\n");

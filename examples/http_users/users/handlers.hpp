@@ -32,8 +32,8 @@ class service {
   cosqlite::task<http::response> one(const http::request& r, limited db, std::string id);
   cosqlite::task<http::response> search(const http::request& r, limited db);
   cosqlite::task<http::response> create(const http::request& r, limited db);
-  cosqlite::task<http::response> health(limited db);
-  http::response metrics() const;
+  cosqlite::task<http::response> health(const http::request& r, limited db);
+  http::response metrics(const http::request& r) const;
 
   cosqlite::pool& db_;
   std::chrono::milliseconds deadline_;

@@ -1,5 +1,7 @@
 #include "store.hpp"
 
+#include <chrono>
+#include <tuple>
 #include <utility>
 
 namespace users {
@@ -20,16 +22,31 @@ std::string like_pattern(std::string_view text) {
 
 }  // namespace
 
+cosqlite::migrator schema() {
+  cosqlite::migrator steps;
+  steps.application_id(0x75736572);
+  steps.lock_timeout(std::chrono::seconds(30));
+  steps.add(1, "users",
+            "CREATE TABLE users(\n"
+            "  id INTEGER PRIMARY KEY,\n"
+            "  email TEXT NOT NULL UNIQUE COLLATE NOCASE,\n"
+            "  name TEXT NOT NULL,\n"
+            "  created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))\n"
+            ") STRICT",
+            "DROP TABLE users");
+  steps.add(2, "profiles",
+            "CREATE TABLE profiles(\n"
+            "  user_id INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,\n"
+            "  bio TEXT NOT NULL,\n"
+            "  city TEXT\n"
+            ") STRICT",
+            "DROP TABLE profiles");
+  return steps;
+}
+
 task<> migrate(cosqlite::pool& db) {
-  auto steps = [](cosqlite::transaction& tx) -> task<> {
-    co_await tx.execute(
-        "CREATE TABLE IF NOT EXISTS users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE COLLATE NOCASE, "
-        "name TEXT NOT NULL, created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')))");
-    co_await tx.execute(
-        "CREATE TABLE IF NOT EXISTS profiles (user_id INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE, "
-        "bio TEXT NOT NULL, city TEXT)");
-  };
-  co_await db.transact(steps);
+  const cosqlite::migrator steps = schema();
+  co_await steps.up(db.writer());
 }
 
 task<user> create(cosqlite::limited_pool db, new_user u) {

@@ -29,7 +29,11 @@ struct new_user {
   std::optional<std::string> city;
 };
 
-/// Brings the database to the schema that this program knows.
+/// The history of the schema. A step that was released is never changed: what comes later is a step of its own.
+cosqlite::migrator schema();
+
+/// Brings the database to the newest step, whichever it is at. Any number of processes may do so at once. Refuses the
+/// database of another program, or of a newer one.
 cosqlite::task<> migrate(cosqlite::pool& db);
 
 /// Adds a user and the profile in one transaction. constraint_error when the address is taken.
