@@ -84,7 +84,8 @@ def main():
     options.seconds = options.seconds or (1 if options.quick else 2)
     loads = {name: script for name, script in LOADS.items() if options.filter in name}
 
-    with tempfile.TemporaryDirectory() as name:
+    # Beside the program, on a real disk: a durable write waits for a real fsync.
+    with tempfile.TemporaryDirectory(dir=Path(options.program).parent) as name:
         folder = Path(name)
         services = [Service("cosqlite", [options.program], folder),
                     Service("aiosqlite", [options.python, str(HERE / "aiosqlite_service.py")], folder)]
