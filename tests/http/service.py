@@ -443,6 +443,8 @@ class Impatience(Case):
 
 
 class Crowd(Case):
+    options = ("--request-timeout", 120_000, "--read-timeout", 120_000)
+
     def thousand(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < 1100:
