@@ -158,7 +158,7 @@ call<change_stream> watch_changes(const call_site& site, const changes_options& 
     const row_source_kind source = source_for(options, hooks, op);
     auto& tracker = at.extend<change_tracker>();
     auto queue = ref<change_queue>::adopt(new change_queue(at, tracker, options, std::move(tables)));
-    tracker.add(*queue, queue, source);
+    tracker.add(*queue, queue, source, is_leased(op));
     call_site reading;
     reading.where = queue.get();
     reading.timeout = timeout;

@@ -57,8 +57,9 @@ template <class Callback, class Prepare>
 call<subscription> add(const call_site& site, std::shared_ptr<Callback> fn, hook_list<Callback> hook_set::* member,
                        Prepare prepare, const std::source_location& where) {
   auto work = [fn = std::move(fn), member, prepare](worker& at, operation& op) mutable {
+    static_cast<void>(at.keeps_utf8());  // asked now, it does not show up among the callbacks
     auto& hooks = at.extend<hook_set>();
-    auto h = std::make_shared<hook<Callback>>(std::move(fn));
+    auto h = std::make_shared<hook<Callback>>(std::move(fn), is_leased(op));
     prepare(hooks, *h, op);
     (hooks.*member).push_back(h);
     hooks.install();
@@ -172,12 +173,19 @@ void subscription::remove() noexcept {
     if (auto* hooks = at.extended<detail::hook_set>()) hooks->remove(entry);
   };
   using kind = detail::callable_type<decltype(work), void>;
+  const detail::ref<detail::executor> where = std::move(where_);
   detail::call_site site;
-  site.where = where_.get();
+  site.where = where.get();
   detail::operation_ref op = detail::make_operation(site, kind::urgent);
   op->closure = std::make_unique<detail::callable_holder<decltype(work)>>(std::move(work));
-  detail::start_detached(std::move(op));
-  where_ = {};
+  detail::worker* const here = detail::this_worker();
+  if (!here) return detail::start_detached(std::move(op));
+  if (here != where.get()) return;
+  // A callback takes one away: once the call has ended, since the lists are in use until then.
+  op->at = here;
+  op->serial = std::uint64_t{1} << 63;  // not counted as queued
+  op->state.store(detail::op_state::queued, std::memory_order_relaxed);
+  here->sort_in(*op.leak());
 }
 
 }  // namespace cosqlite

@@ -5,16 +5,18 @@
 #include <cosqlite/observe.hpp>
 
 #include <algorithm>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace cosqlite::detail {
 
-namespace {
+// Schema and table. Where no column is read, as in count(*), SQLite gives both as they stand in the statement: in any
+// case, and often without the schema, which then may be any.
+using table_id = std::pair<std::string, std::string>;
+using table_list = std::vector<table_id>;
 
-using table_id = std::pair<std::string, std::string>;  // schema, table
+namespace {
 
 /// Copies arguments for another run.
 void copy_arguments(const parameters& from, parameters& to) {
@@ -34,14 +36,14 @@ void copy_arguments(const parameters& from, parameters& to) {
   }
 }
 
-/// What the statement reads, views resolved, as the authorizer hears it.
-std::vector<table_id> tables_read(worker& at, const operation& op) {
+/// What a statement reads, views resolved, as the authorizer hears it.
+table_list tables_read(worker& at, const std::string& sql) {
   auto& hooks = at.extend<hook_set>();
-  std::vector<table_id> tables;
+  table_list tables;
   authorizer_listener* before = std::exchange(at.authorizer, &hooks);
   hooks.tables_read = &tables;
   sqlite3_stmt* stmt = nullptr;
-  sqlite3_prepare_v2(at.db(), op.sql.c_str(), static_cast<int>(op.sql.size() + 1), &stmt, nullptr);
+  sqlite3_prepare_v2(at.db(), sql.c_str(), static_cast<int>(sql.size() + 1), &stmt, nullptr);
   sqlite3_finalize(stmt);
   hooks.tables_read = nullptr;
   at.authorizer = before;
@@ -51,51 +53,85 @@ std::vector<table_id> tables_read(worker& at, const operation& op) {
   return tables;
 }
 
-bool is_virtual(sqlite3* db, const table_id& table) {
+struct table_kind {
+  bool is_virtual = false;
+  bool without_rowid = false;
+};
+
+table_kind kind_of(sqlite3* db, const table_id& table) {
   sqlite3_stmt* stmt = nullptr;
-  sqlite3_prepare_v2(db, "SELECT 1 FROM pragma_table_list WHERE schema = ? AND name = ? AND type = 'virtual'", -1,
-                     &stmt, nullptr);
+  sqlite3_prepare_v2(db,
+                     "SELECT max(type = 'virtual'), max(wr) FROM pragma_table_list "
+                     "WHERE (schema = ?1 COLLATE NOCASE OR ?1 = '') AND name = ?2 COLLATE NOCASE",
+                     -1, &stmt, nullptr);
   sqlite3_bind_text(stmt, 1, table.first.c_str(), -1, SQLITE_STATIC);
   sqlite3_bind_text(stmt, 2, table.second.c_str(), -1, SQLITE_STATIC);
-  const bool found = sqlite3_step(stmt) == SQLITE_ROW;
+  table_kind kind;
+  if (sqlite3_step(stmt) == SQLITE_ROW) {
+    kind.is_virtual = sqlite3_column_int(stmt, 0) != 0;
+    kind.without_rowid = sqlite3_column_int(stmt, 1) != 0;
+  }
   sqlite3_finalize(stmt);
-  return found;
+  return kind;
+}
+
+bool same_name(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
 }
 
 /// Wakes a live query when what it reads has been committed to.
 class live_signal final : public notifier, public row_sink {
  public:
-  using notifier::notifier;
+  live_signal(worker& at, row_source_kind source) noexcept : notifier(at), source_(source) {}
 
-  /// Watches \p tables, from now on.
-  void watch(std::vector<table_id> tables, sqlite3* db) {
+  /// Watches \p tables, from now on. Gives whether that may be something new.
+  bool watch(table_list tables, sqlite3* db) {
+    settle();
+    if (!std::exchange(schema_changed_, false) && tables == tables_) return false;
     tables_ = std::move(tables);
+    kinds_.clear();
+    blind_ = false;
     for (const table_id& t : tables_) {
-      if (!virtual_.contains(t)) virtual_.emplace(t, is_virtual(db, t));
+      kinds_.push_back(kind_of(db, t));
+      // The update hook does not tell of its rows: any commit may have changed them.
+      if (source_ == row_source_kind::update_hook && kinds_.back().without_rowid) blind_ = true;
     }
+    return true;
+  }
+  /// What has been committed up to now is going to be read. Any thread.
+  void settle() noexcept {
     const std::lock_guard lock(mutex_);
     touched_ = false;
   }
-  [[nodiscard]] const std::vector<table_id>& tables() const noexcept { return tables_; }
   [[nodiscard]] bool is_closed() noexcept {
     const std::lock_guard lock(mutex_);
     return closed_;
   }
 
   bool wants(const table_name& table) noexcept override {
-    return std::ranges::any_of(tables_, [&](const table_id& t) {
-      if (t.first != table.schema) return false;
-      if (t.second == table.table) return true;
+    const std::string_view name = table.table;
+    for (std::size_t i = 0; i < tables_.size(); ++i) {
+      const auto& [schema, read] = tables_[i];
+      if (!schema.empty() && !same_name(schema, table.schema)) continue;
+      if (same_name(read, name)) return true;
       // A virtual table keeps its rows in tables of its own.
-      return virtual_[t] && table.table.size() > t.second.size() && table.table.starts_with(t.second) &&
-             table.table[t.second.size()] == '_';
-    });
+      const std::size_t size = read.size();
+      if (kinds_[i].is_virtual && name.size() > size && same_name(name.substr(0, size), read) && name[size] == '_') {
+        return true;
+      }
+    }
+    return false;
   }
   void add(const row_event&, const table_name&, sqlite3*) noexcept override { ++rows_; }
+  // A view may read other tables from then on, or the rows come in other columns.
+  void schema_changes() noexcept override {
+    ++rows_;
+    schema_changed_ = true;
+  }
   [[nodiscard]] position now() const noexcept override { return {rows_, 0}; }
   void go_back(position to) noexcept override { rows_ = to.kept; }
   void publish() noexcept override {
-    if (std::exchange(rows_, 0) == 0) return;
+    if (std::exchange(rows_, 0) == 0 && !blind_) return;
     operation* waiter = nullptr;
     {
       const std::lock_guard lock(mutex_);
@@ -110,47 +146,60 @@ class live_signal final : public notifier, public row_sink {
   ~live_signal() override = default;
   [[nodiscard]] bool has_something() const noexcept override { return touched_; }
 
-  std::vector<table_id> tables_;
-  std::map<table_id, bool> virtual_;
+  const row_source_kind source_;
+  table_list tables_;
+  std::vector<table_kind> kinds_;  // of the tables
+  bool schema_changed_ = true;
+  bool blind_ = false;
   std::size_t rows_ = 0;
   bool touched_ = false;
 };
 
 }  // namespace
 
-/// Shared by the query on the loop's thread and its runs. The signal is made by the first run, on the worker.
+/// Shared by the query on the loop's thread and its runs. The signal is made by the first that watches, on the worker.
 class live_source {
  public:
   ref<live_signal> signal;
 };
 
+/// What one run on a reader has found; written by it, then read on the loop's thread.
+class live_reading {
+ public:
+  table_list tables;
+};
+
 namespace {
 
 struct live_run final : holder {
-  std::shared_ptr<live_source> source;
+  std::shared_ptr<live_source> source;    // to be watched where it runs, or
+  std::shared_ptr<live_reading> reading;  // to be told what it reads
 };
 
-void start_watching(worker& at, operation& op, live_source& source) {
+void watch(worker& at, const operation& op, live_source& source, table_list tables) {
   auto& tracker = at.extend<change_tracker>();
   if (!source.signal) {
     auto& hooks = at.extend<hook_set>();
     const bool precise = has_preupdate_hook() && hooks.sessions == 0;
-    source.signal = ref<live_signal>::adopt(new live_signal(at));
-    source.signal->watch(tables_read(at, op), at.db());
-    tracker.add(*source.signal, source.signal,
-                precise ? row_source_kind::preupdate_hook : row_source_kind::update_hook);
-    return;
+    const auto kind = precise ? row_source_kind::preupdate_hook : row_source_kind::update_hook;
+    source.signal = ref<live_signal>::adopt(new live_signal(at, kind));
+    tracker.add(*source.signal, source.signal, kind, is_leased(op));
   }
-  const std::vector<table_id> before = source.signal->tables();
-  source.signal->watch(tables_read(at, op), at.db());
-  if (source.signal->tables() != before) tracker.ask_again(*source.signal);
+  if (source.signal->watch(std::move(tables), at.db())) tracker.ask_again(*source.signal);
 }
 
 }  // namespace
 
 void run_observed(worker& at, operation& op) {
-  start_watching(at, op, *static_cast<live_run&>(*op.closure).source);
+  auto& run = static_cast<live_run&>(*op.closure);
   run_statement(at, op);
+  // Afterwards: by its run the connection has noticed what others have done to the schema.
+  table_list tables = tables_read(at, op.sql);
+  if (run.reading) {
+    run.reading->tables = std::move(tables);
+  } else {
+    watch(at, op, *run.source, std::move(tables));
+  }
 }
 
 const operation_type& observe_operation() noexcept {
@@ -163,8 +212,13 @@ const operation_type& observe_operation() noexcept {
   return type;
 }
 
-live_state::live_state(const call_site& site, operation_ref origin)
-    : site_(site), where_(site.where), origin_(std::move(origin)), source_(std::make_shared<live_source>()) {}
+live_state::live_state(const call_site& read, const call_site& write, operation_ref origin)
+    : read_(read),
+      write_(write),
+      reads_at_(read.where),
+      writes_at_(write.where),
+      origin_(std::move(origin)),
+      source_(std::make_shared<live_source>()) {}
 
 live_state::~live_state() {
   // A run that nobody waits for any more may still be using it: it is let go of where it is used.
@@ -175,28 +229,61 @@ live_state::~live_state() {
   };
   using kind = callable_type<decltype(work), void>;
   call_site site;
-  site.where = where_.get();
+  site.where = writes_at_.get();
   operation_ref op = make_operation(site, kind::urgent);
   op->closure = std::make_unique<callable_holder<decltype(work)>>(std::move(work));
   start_detached(std::move(op));
 }
 
 operation_ref live_state::make_run(const operation_type& type) {
-  operation_ref op = make_operation(site_, type);
+  operation_ref op = make_operation(read_, type);
   op->sql = origin_->sql;
   op->location = origin_->location;
   copy_arguments(origin_->args, op->args);
   auto run = std::make_unique<live_run>();
   run->source = source_;
+  if (reads_elsewhere()) {
+    // Before the run is queued: a commit that it does not see comes later.
+    source_->signal->settle();
+    reading_ = std::make_shared<live_reading>();
+    run->source = nullptr;
+    run->reading = reading_;
+  }
   op->closure = std::move(run);
   return op;
+}
+
+bool live_state::must_watch() const noexcept { return reads_elsewhere() && (!watched_ || wanted_); }
+
+bool live_state::is_up_to_date() noexcept {
+  if (!reads_elsewhere() || reading_->tables == watched_->tables) return true;
+  // The schema has changed: what was read is not what was watched meanwhile.
+  wanted_ = std::move(reading_);
+  return false;
+}
+
+task<> live_state::watch(std::shared_ptr<live_state> state) {
+  std::shared_ptr<live_reading> found = state->wanted_;
+  if (!found) {
+    auto look = [sql = state->origin_->sql](worker& at, operation&) { return tables_read(at, sql); };
+    call<table_list> looking = make_callable(state->read_, std::move(look), state->origin_->location);
+    found = std::make_shared<live_reading>();
+    found->tables = co_await std::move(looking);
+  }
+  auto work = [source = state->source_, found](worker& at, operation& op) {
+    detail::watch(at, op, *source, found->tables);
+  };
+  call<> watching = make_callable(state->write_, std::move(work), state->origin_->location);
+  co_await std::move(watching);
+  state->watched_ = std::move(found);
+  state->wanted_ = nullptr;
 }
 
 wait_for_notifier live_state::wait() const noexcept {
   call_site site;
   site.where = source_->signal.get();
-  site.timeout = site_.timeout;
-  site.stop = site_.stop;
+  site.timeout = read_.timeout;
+  site.stop = read_.stop;
   return wait_for_notifier(site);
 }
 

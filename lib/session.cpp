@@ -1,4 +1,5 @@
 #include "engine/abilities.hpp"
+#include "engine/changeset_format.hpp"
 #include "engine/hook_set.hpp"
 #include <cosqlite/error.hpp>
 #include <cosqlite/session.hpp>
@@ -13,6 +14,7 @@ namespace detail {
 class session_state {
  public:
   sqlite3_session* handle = nullptr;
+  bool leased = false;
 };
 
 namespace {
@@ -21,9 +23,13 @@ namespace {
 class session_set final : public extension {
  public:
   explicit session_set(worker& at) noexcept : at_(at) {}
-  ~session_set() override { returned_to_pool(); }
-  void returned_to_pool() noexcept override {
+  ~session_set() override {
     while (!open_.empty()) end(*open_.back());
+  }
+  void returned_to_pool() noexcept override {
+    for (std::size_t i = open_.size(); i-- > 0;) {
+      if (open_[i]->leased) end(*open_[i]);
+    }
   }
   void add(std::shared_ptr<session_state> s) { open_.push_back(std::move(s)); }
   void end(session_state& s) noexcept {
@@ -178,9 +184,13 @@ call<session> open_session(const call_site& site, std::string schema, std::vecto
           "session needs for itself: drop it first (changes() can use row_source::update_hook beside a session)",
           {SQLITE_MISUSE, {}, op.location});
     }
+    if (sqlite3_db_readonly(at.db(), schema.c_str()) < 0) {
+      throw error("cannot create a session: no such database: " + schema, {SQLITE_ERROR, {}, op.location});
+    }
     // Destroyed in the order of creation: sessions go before the hooks that they are counted in.
     auto& set = at.extend<session_set>();
     auto state = std::make_shared<session_state>();
+    state->leased = is_leased(op);
     if (hooks.sessions == 0 && has_preupdate_hook()) sqlite3_preupdate_hook(at.db(), nullptr, nullptr);
     check_call(at, op, sqlite3session_create(at.db(), schema.c_str(), &state->handle), "create a session");
     ++hooks.sessions;
@@ -206,12 +216,13 @@ call<> apply_changeset(const call_site& site, const changeset& changes, std::sha
   auto work = [data = changes.data(), handler = std::move(handler), tables = std::move(tables)](worker& at,
                                                                                                 operation& op) {
     require_sessions(op.location);
+    check_changeset(data, op.location);
     application a{at, handler.get(), tables};
     const int rc = sqlite3changeset_apply_v2(at.db(), size_of(data), writable(data), &filter_table, &on_conflict, &a,
                                              nullptr, nullptr, 0);
     if (rc == SQLITE_OK) return;
     if (std::exception_ptr thrown = at.take_callback_error()) std::rethrow_exception(std::move(thrown));
-    if (rc == SQLITE_ABORT && !a.handler) {
+    if ((rc == SQLITE_ABORT || rc == SQLITE_CONSTRAINT) && !a.handler) {
       throw constraint_error(
           "the changeset conflicts with the database; nothing of it was applied: pass a handler to decide",
           {rc, {}, op.location});
@@ -226,8 +237,8 @@ call<> apply_changeset(const call_site& site, const changeset& changes, std::sha
 using detail::check_set;
 
 changeset changeset::inverted() const {
-  static_cast<void>(rows());  // inverting alone would not notice that the end is missing
   detail::require_sessions({});
+  detail::check_changeset(data_);
   detail::buffer out;
   check_set(sqlite3changeset_invert(detail::size_of(data_), detail::writable(data_), &out.size, &out.data),
             "invert the changeset");
@@ -236,6 +247,8 @@ changeset changeset::inverted() const {
 
 changeset changeset::concat(const changeset& next) const {
   detail::require_sessions({});
+  detail::check_changeset(data_);
+  detail::check_changeset(next.data_);
   detail::buffer out;
   check_set(sqlite3changeset_concat(detail::size_of(data_), detail::writable(data_), detail::size_of(next.data_),
                                     detail::writable(next.data_), &out.size, &out.data),
@@ -245,6 +258,7 @@ changeset changeset::concat(const changeset& next) const {
 
 std::vector<changeset_row> changeset::rows() const {
   detail::require_sessions({});
+  detail::check_changeset(data_);
   sqlite3_changeset_iter* at = nullptr;
   check_set(sqlite3changeset_start(&at, detail::size_of(data_), detail::writable(data_)), "read the changeset");
   const std::unique_ptr<sqlite3_changeset_iter, int (*)(sqlite3_changeset_iter*)> owner(at, sqlite3changeset_finalize);

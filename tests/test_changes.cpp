@@ -6,9 +6,13 @@
 #include <sqlite3.h>
 
 #include <chrono>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 using cosqlite::change;
@@ -647,17 +651,259 @@ TEST_CASE("values cannot be had from the update hook") {
   });
 }
 
-TEST_CASE("the changes of a pool are those of its writer") {
+TEST_CASE("the changes of a pool are those of its writer, whoever writes through it, by table where asked") {
+  const temp_database file;
+  support::on_loop([&]() -> task<> {
+    cosqlite::pool p = co_await cosqlite::pool::open(file.path());
+    co_await p.execute_script("CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE TABLE u(id INTEGER PRIMARY KEY)");
+    changes_options with_values;
+    with_values.values = true;
+    change_stream changes = co_await p.changes();
+    change_stream of_u = co_await p.with(std::chrono::seconds(10)).changes(with_values, "main.u");
+    co_await p.execute("INSERT INTO t VALUES (1, 'a')");
+    transaction tx = co_await p.begin();
+    co_await tx.execute("INSERT INTO u VALUES (2)");
+    co_await tx.commit();
+    {
+      cosqlite::leased_connection writer = co_await p.acquire_writer();
+      co_await writer.execute("INSERT INTO u VALUES (3)");
+      transaction undone = co_await writer.begin();
+      co_await undone.execute("INSERT INTO t VALUES (4, 'd')");
+    }
+    co_await p.execute("DELETE FROM t");
+    const char* const all_of_them[] = {"insert t 1", "insert u 2", "insert u 3", "remove t 1"};
+    for (const char* expected : all_of_them) {
+      CHECK(describe(*(co_await changes.next())) == expected);
+    }
+    CHECK(!changes.try_next());
+    CHECK((co_await of_u.next())->new_values.at(0).get<int>() == 2);
+    CHECK((co_await of_u.next())->rowid == 3);
+    CHECK(!of_u.try_next());
+    co_await p.close();
+    CHECK(!(co_await changes.next()).has_value());
+  });
+}
+
+TEST_CASE("a stream that was made through a lease ends with it, those of the pool go on") {
   const temp_database file;
   support::on_loop([&]() -> task<> {
     cosqlite::pool p = co_await cosqlite::pool::open(file.path());
     co_await p.execute(table_t);
+    change_stream of_pool = co_await p.changes();
     cosqlite::leased_connection writer = co_await p.acquire_writer();
     change_stream changes = co_await writer.changes();
     co_await writer.execute("INSERT INTO t VALUES (1, 'a')");
     CHECK(describe(*(co_await changes.next())) == "insert t 1");
     writer.release();
     CHECK(!(co_await changes.next()).has_value());
+    co_await p.execute("INSERT INTO t VALUES (2, 'b')");
+    CHECK(describe(*(co_await of_pool.next())) == "insert t 1");
+    CHECK(describe(*(co_await of_pool.next())) == "insert t 2");
     co_await p.close();
+  });
+}
+
+TEST_CASE("old and new values are told of every kind of change, also of rows that triggers and REPLACE touch") {
+  with_database(R"(
+    CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT UNIQUE);
+    CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p ON DELETE SET NULL ON UPDATE CASCADE);
+    CREATE TRIGGER g AFTER UPDATE OF name ON p BEGIN UPDATE c SET p = NULL WHERE p = new.id; END;
+    INSERT INTO p VALUES (1, 'one'), (2, 'two');
+    INSERT INTO c VALUES (10, 1), (20, 2);
+  )",
+                [](connection& db) -> task<> {
+                  changes_options o;
+                  o.values = true;
+                  change_stream changes = co_await db.changes(o);
+                  const auto text = [](const std::vector<cosqlite::value>& row) {
+                    std::string line;
+                    for (const cosqlite::value& v : row) {
+                      line += line.empty() ? "(" : ", ";
+                      if (v.is_null()) {
+                        line += "NULL";
+                      } else if (v.type() == cosqlite::value_type::integer) {
+                        line += std::to_string(v.get<int>());
+                      } else {
+                        line += v.get<std::string>();
+                      }
+                    }
+                    return line.empty() ? line : line + ")";
+                  };
+                  const auto next = [&text](change_stream* from) -> task<std::string> {
+                    const auto c = co_await from->next();
+                    co_return c->table + " " + text(c->old_values) + "->" + text(c->new_values);
+                  };
+                  co_await db.execute("UPDATE p SET name = 'uno' WHERE id = 1");
+                  CHECK((co_await next(&changes)) == "p (1, one)->(1, uno)");
+                  CHECK((co_await next(&changes)) == "c (10, 1)->(10, NULL)");
+                  co_await db.execute("UPDATE p SET id = 5 WHERE id = 2");
+                  CHECK((co_await next(&changes)) == "p (2, two)->(5, two)");
+                  CHECK((co_await next(&changes)) == "c (20, 2)->(20, 5)");
+                  co_await db.execute("REPLACE INTO p VALUES (6, 'uno')");
+                  CHECK((co_await next(&changes)) == "p (1, uno)->");
+                  CHECK((co_await next(&changes)) == "p ->(6, uno)");
+                  co_await db.execute("INSERT INTO p VALUES (5, 'x') ON CONFLICT DO UPDATE SET id = 7");
+                  CHECK((co_await next(&changes)) == "p (5, two)->(7, two)");
+                  CHECK((co_await next(&changes)) == "c (20, 5)->(20, 7)");
+                  co_await db.execute("DELETE FROM p WHERE id = 7");
+                  CHECK((co_await next(&changes)) == "p (7, two)->");
+                  CHECK((co_await next(&changes)) == "c (20, 7)->(20, NULL)");
+                  CHECK(!changes.try_next());
+                });
+}
+
+namespace {
+
+/// Statements that write, fail, nest and undo, the same for the same seed.
+class random_writes {
+ public:
+  explicit random_writes(std::uint64_t seed) : random_(seed) {}
+
+  /// One statement; it may fail.
+  std::string statement() {
+    const std::string id = std::to_string(number(30));
+    const std::string a = std::to_string(number(20));
+    const char* table = tables_[number(3)];
+    switch (number(13)) {
+      case 0:
+      case 1: return "INSERT INTO " + std::string(table) + " VALUES (" + id + ", " + a + ")";
+      case 2: return "REPLACE INTO " + std::string(table) + " VALUES (" + id + ", " + a + ")";
+      case 3: return "INSERT OR IGNORE INTO t SELECT id + 1, a + 1 FROM u WHERE a > " + a;
+      case 4: return "UPDATE " + std::string(table) + " SET a = a + 1 WHERE id > " + id;
+      case 5: return "UPDATE OR FAIL " + std::string(table) + " SET id = id + 1 WHERE a < " + a;
+      case 6: return "UPDATE OR REPLACE " + std::string(table) + " SET a = " + a + " WHERE id % 3 = 0";
+      case 7: return "DELETE FROM " + std::string(table) + (number(4) == 0 ? "" : " WHERE id < " + id);
+      case 8: return "INSERT OR ROLLBACK INTO t VALUES (" + id + ", " + a + ")";
+      case 9: return "INSERT INTO t VALUES (" + id + ", " + a + ") ON CONFLICT (id) DO UPDATE SET a = a + 50";
+      case 10: return "SAVEPOINT s" + std::to_string(number(3));
+      case 11: return "ROLLBACK TO s" + std::to_string(number(3));
+      default: return "RELEASE s" + std::to_string(number(3));
+    }
+  }
+  std::uint64_t number(std::uint64_t below) {
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 7;
+    random_ ^= random_ << 17;
+    return random_ % below;
+  }
+
+ private:
+  static constexpr const char* tables_[] = {"t", "u", "w"};
+  std::uint64_t random_;
+};
+
+using copies = std::map<std::string, std::string>;  // table and key -> the row
+
+std::string key_of(const std::string& table, const cosqlite::value& id) {
+  return table + " " + std::to_string(id.get<int>());
+}
+
+void repeat_in(copies& to, const change& c) {
+  if (!c.old_values.empty()) {
+    // Triggers and REPLACE come in an order of their own, but every row that goes was there.
+    CHECK(to.erase(key_of(c.table, c.old_values.at(0))) == 1);
+  }
+  if (!c.new_values.empty()) {
+    to[key_of(c.table, c.new_values.at(0))] = std::to_string(c.new_values.at(1).get<int>());
+  }
+}
+
+task<copies> content(connection& db) {
+  copies all;
+  const char* const tables[] = {"t", "u", "w"};
+  for (const char* table : tables) {
+    const std::string sql = "SELECT id, a FROM " + std::string(table);
+    const auto rows = co_await db.query<std::tuple<int, int>>(sql);
+    for (const auto& [id, a] : rows) all[std::string(table) + " " + std::to_string(id)] = std::to_string(a);
+  }
+  co_return all;
+}
+
+}  // namespace
+
+TEST_CASE("a copy that is kept by the changes is the database, whatever was undone on the way") {
+  constexpr const char* tables = R"(
+    CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE);
+    CREATE TABLE u(id INTEGER PRIMARY KEY, a);
+    CREATE TABLE w(id INTEGER PRIMARY KEY, a UNIQUE) WITHOUT ROWID;
+    CREATE TRIGGER i AFTER INSERT ON t WHEN new.id % 2 = 0 BEGIN INSERT OR IGNORE INTO w VALUES (new.id, new.a + 3); END;
+    CREATE TRIGGER d AFTER DELETE ON u BEGIN UPDATE OR IGNORE w SET a = a + 1 WHERE id = old.id; END;
+  )";
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    with_database(tables, [seed](connection& db) -> task<> {
+      random_writes random(seed * 0x9E3779B97F4A7C15ULL);
+      changes_options o;
+      o.values = true;
+      change_stream changes = co_await db.changes(o, "t", "u", "w");
+      copies kept;
+      for (int round = 0; round < 12; ++round) {
+        std::vector<std::string> script;
+        const bool in_transaction = random.number(3) != 0;
+        if (in_transaction) script.emplace_back("BEGIN");
+        for (std::uint64_t i = random.number(14); i > 0; --i) script.push_back(random.statement());
+        if (in_transaction) script.emplace_back(random.number(4) == 0 ? "ROLLBACK" : "COMMIT");
+        const bool raw = random.number(3) == 0;
+        if (raw) {
+          co_await db.run([&script](sqlite3* handle) {
+            for (const std::string& sql : script) sqlite3_exec(handle, sql.c_str(), nullptr, nullptr, nullptr);
+          });
+        } else {
+          for (const std::string& sql : script) {
+            try {
+              co_await db.execute(sql);
+            } catch (const cosqlite::error&) {
+              // as the statements fall
+            }
+          }
+        }
+        // What is left open, if anything, is committed.
+        try {
+          co_await db.execute("COMMIT");
+        } catch (const cosqlite::error&) {
+        }
+        co_await db.query("SELECT 1");
+        while (auto c = changes.try_next()) repeat_in(kept, *c);
+        const copies expected = co_await content(db);
+        INFO("seed " << seed << ", round " << round);
+        CHECK(kept == expected);
+      }
+    });
+  }
+}
+
+TEST_CASE("a copy that is kept by the changes is the database, when calls share their transactions") {
+  constexpr const char* tables =
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE); CREATE TABLE u(id INTEGER PRIMARY KEY, a);"
+      "CREATE TABLE w(id INTEGER PRIMARY KEY, a UNIQUE) WITHOUT ROWID";
+  with_database(tables, [](connection& db) -> task<> {
+    changes_options o;
+    o.values = true;
+    change_stream changes = co_await db.changes(o, "t", "u", "w");
+    copies kept;
+    random_writes random(99);
+    const auto write = [](connection* to, std::string sql) -> task<> {
+      const std::string text = std::move(sql);
+      try {
+        co_await to->execute(text);
+      } catch (const cosqlite::error&) {
+        // as the statements fall
+      }
+    };
+    for (int round = 0; round < 30; ++round) {
+      std::vector<task<>> calls;
+      while (calls.size() < 24) {
+        const std::string sql = random.statement();
+        const bool control = sql.starts_with("SAVEPOINT") || sql.starts_with("ROLLBACK") || sql.starts_with("RELEASE");
+        if (!control) calls.push_back(write(&db, sql));
+      }
+      co_await cosqlite::when_all(std::move(calls));
+      co_await db.query("SELECT 1");
+      while (auto c = changes.try_next()) repeat_in(kept, *c);
+      const copies expected = co_await content(db);
+      CHECK(kept == expected);
+    }
+    const auto counted = co_await db.stats();
+    CHECK(counted.grouped_calls > 0);
+    CHECK(counted.lost_groups > 0);
   });
 }

@@ -5,7 +5,9 @@
 
 #include <sqlite3.h>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -354,6 +356,229 @@ TEST_CASE("a callback that is removed while a call runs is not called again, and
   });
 }
 
+TEST_CASE("a callback may take itself away, or another one, while it runs") {
+  with_database([](connection& db) -> task<> {
+    journal seen;
+    subscription once;
+    subscription other;
+    const auto first = [&](const cosqlite::row_update&) {
+      seen.add("first");
+      once.remove();
+      other.remove();
+    };
+    const auto second = [&](const cosqlite::row_update&) { seen.add("second"); };
+    const auto third = [&](const cosqlite::row_update&) { seen.add("third"); };
+    once = co_await db.on_update(first);
+    other = co_await db.on_update(second);
+    const subscription stays = co_await db.on_update(third);
+    co_await db.execute("INSERT INTO t(a) VALUES ('a'), ('b')");
+    const lines expected{"first", "third", "third"};
+    CHECK(seen.take() == expected);
+    CHECK(!once.is_active());
+    co_await db.execute("INSERT INTO t(a) VALUES ('c')");
+    CHECK(seen.take() == lines{"third"});
+  });
+}
+
+TEST_CASE("every kind of callback may take itself away while it runs, and its object goes once the call has ended") {
+  with_database([](connection& db) -> task<> {
+    std::atomic<int> calls{0};
+    subscription s[7];
+    auto token = std::make_shared<int>(0);
+    const std::weak_ptr<int> alive = token;
+    auto remove = [&calls, &s, token](std::size_t i) {
+      ++calls;
+      s[i].remove();
+    };
+    token.reset();
+    auto on_authorize = [remove](const authorization&) { remove(0); };
+    auto on_trace = [remove](const cosqlite::trace_event&) { remove(1); };
+    auto on_preupdate = [remove](const cosqlite::preupdate&) { remove(2); };
+    auto on_commit = [remove] { remove(3); };
+    auto on_rollback = [remove] { remove(4); };
+    auto on_wal = [remove](const cosqlite::wal_commit&) { remove(5); };
+    auto on_progress = [remove] { remove(6); };
+    const long closures_here = alive.use_count();
+    s[0] = co_await db.authorize(on_authorize);
+    s[1] = co_await db.trace(on_trace);
+    s[2] = co_await db.on_preupdate(on_preupdate);
+    s[3] = co_await db.on_commit(on_commit);
+    s[4] = co_await db.on_rollback(on_rollback);
+    s[5] = co_await db.on_wal_commit(on_wal);
+    s[6] = co_await db.on_progress(1, on_progress);
+    const std::string insert = "INSERT INTO t(a) SELECT value FROM json_each('[1,2,3]')";
+    for (int i = 0; i < 2; ++i) {
+      co_await db.execute(insert);
+      co_await db.execute_script("BEGIN; DELETE FROM t; ROLLBACK");
+    }
+    CHECK(calls == 7);
+    for (const subscription& each : s) CHECK(!each.is_active());
+    CHECK((co_await db.query_one<int>("SELECT count(*) FROM t")) == 6);
+    CHECK(alive.use_count() == closures_here);
+  });
+}
+
+TEST_CASE("several callbacks of each kind are all called, in the order in which they came") {
+  with_database([](connection& db) -> task<> {
+    journal seen;
+    std::vector<subscription> kept;
+    const char* const names[] = {"one", "two"};
+    for (const char* name : names) {
+      const auto on_preupdate = [&seen, name](const cosqlite::preupdate&) { seen.add(std::string("row ") + name); };
+      const auto on_commit = [&seen, name] { seen.add(std::string("commit ") + name); };
+      const auto on_rollback = [&seen, name] { seen.add(std::string("rollback ") + name); };
+      const auto on_wal = [&seen, name](const cosqlite::wal_commit& w) {
+        seen.add("wal " + std::string(w.schema) + " " + name);
+      };
+      const auto on_trace = [&seen, name](const cosqlite::trace_event&) { seen.add(std::string("trace ") + name); };
+      kept.push_back(co_await db.on_preupdate(on_preupdate));
+      kept.push_back(co_await db.on_commit(on_commit));
+      kept.push_back(co_await db.on_rollback(on_rollback));
+      kept.push_back(co_await db.on_wal_commit(on_wal));
+      kept.push_back(co_await db.trace(on_trace));
+    }
+    co_await db.execute("INSERT INTO t VALUES (1, 'x')");
+    const lines committed{"trace one",  "trace two",  "row one",      "row two",
+                          "commit one", "commit two", "wal main one", "wal main two"};
+    CHECK(seen.take() == committed);
+    co_await db.execute_script("BEGIN; DELETE FROM t WHERE id = 1; ROLLBACK");
+    const lines undone{"trace one", "trace two", "trace one", "trace two",    "row one",
+                       "row two",   "trace one", "trace two", "rollback one", "rollback two"};
+    CHECK(seen.take() == undone);
+    kept.clear();
+    co_await db.execute("INSERT INTO t VALUES (2, 'x')");
+    CHECK(seen.take().empty());
+  });
+}
+
+TEST_CASE("of several progress callbacks each is called at its own pace, and any of them can stop the call") {
+  with_database([](connection& db) -> task<> {
+    const char* long_one =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT max(i) FROM n";
+    std::atomic<int> often{0};
+    std::atomic<int> seldom{0};
+    std::atomic<bool> stop{false};
+    const auto counts_often = [&often] { ++often; };
+    const auto counts_seldom = [&seldom, &stop] {
+      ++seldom;
+      return stop.load();
+    };
+    const subscription one = co_await db.on_progress(100, counts_often);
+    const subscription two = co_await db.on_progress(5'000, counts_seldom);
+    CHECK((co_await db.query_one<int>(long_one)) == 100'000);
+    CHECK(seldom > 0);
+    CHECK(often >= 40 * seldom);
+    stop = true;
+    co_await failure_of<cosqlite::cancelled_error>(db.query(long_one));
+  });
+}
+
+TEST_CASE("a commit that one hook refuses is not put to those after it") {
+  with_database([](connection& db) -> task<> {
+    std::atomic<int> asked{0};
+    const auto refuses = [] { return commit_vote::roll_back; };
+    const auto counts = [&asked] { ++asked; };
+    const subscription one = co_await db.on_commit(refuses);
+    const subscription two = co_await db.on_commit(counts);
+    co_await failure_of<cosqlite::constraint_error>(db.execute("INSERT INTO t VALUES (1, 'x')"));
+    CHECK(asked == 0);
+  });
+}
+
+TEST_CASE("an authorizer is told which trigger or view asks, and sees pragmas, functions and attached files") {
+  with_database(
+      [](connection& db) -> task<> {
+        journal seen;
+        const auto note = [&seen](const authorization& q) {
+          if (q.action == authorizer_action::read && q.first == "t" && !q.source.empty())
+            seen.add("read by " + std::string(q.source));
+          if (q.action == authorizer_action::insert && q.first == "log") seen.add("insert by " + std::string(q.source));
+          if (q.action == authorizer_action::pragma && q.first == "user_version")
+            seen.add("pragma " + std::string(q.first));
+          if (q.action == authorizer_action::function) seen.add("function " + std::string(q.second));
+          if (q.action == authorizer_action::savepoint) seen.add(std::string(q.first) + " " + std::string(q.second));
+        };
+        const subscription s = co_await db.authorize(note);
+        co_await db.query("SELECT id FROM v");
+        co_await db.execute("INSERT INTO t VALUES (2, 'x')");
+        co_await db.query("PRAGMA user_version");
+        co_await db.query("SELECT upper('x')");
+        co_await db.execute_script("SAVEPOINT p; RELEASE p");
+        const lines expected{"read by v",      "insert by g", "pragma user_version",
+                             "function upper", "BEGIN p",     "RELEASE p"};
+        CHECK(seen.take() == expected);
+      },
+      R"(CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE TABLE log(t); CREATE VIEW v AS SELECT id FROM t;
+         CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log VALUES (1); END)");
+}
+
+TEST_CASE("a trace names the triggers that run, and expands nothing for those who did not ask") {
+  with_database(
+      [](connection& db) -> task<> {
+        journal seen;
+        const auto note = [&seen](const cosqlite::trace_event& e) {
+          seen.add(std::string(e.sql) + (e.expanded.empty() ? "" : " (expanded)"));
+        };
+        const subscription s = co_await db.trace(note);
+        co_await db.execute("INSERT INTO t VALUES (?)", 5);
+        const lines expected{"INSERT INTO t VALUES (?)", "-- TRIGGER g", "-- INSERT INTO log VALUES (1)"};
+        CHECK(seen.take() == expected);
+      },
+      "CREATE TABLE t(a); CREATE TABLE log(t); CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log VALUES (1); END");
+}
+
+TEST_CASE("a preupdate hook tells how deep a change is, and which column is written through a blob") {
+  with_database(
+      [](connection& db) -> task<> {
+        journal seen;
+        const auto note = [&seen](const cosqlite::preupdate& p) {
+          seen.add(std::string(p.table) + " depth " + std::to_string(p.depth()) + " blob " +
+                   std::to_string(p.blob_column()) + " rowid " + std::to_string(p.old_rowid) + " " +
+                   std::to_string(p.new_rowid));
+        };
+        co_await db.execute("INSERT INTO c VALUES (1, NULL)");
+        const subscription s = co_await db.on_preupdate(note);
+        co_await db.execute("INSERT INTO p VALUES (3, zeroblob(4))");
+        co_await db.execute("UPDATE p SET id = 4");
+        cosqlite::blob_location where;
+        where.table = "p";
+        where.column = "data";
+        where.rowid = 4;
+        cosqlite::blob b = co_await db.open_blob(where, cosqlite::blob_mode::read_write);
+        const std::array<std::byte, 2> bytes{};
+        co_await b.write(bytes, 0);
+        co_await b.close();
+        const auto got = seen.take();
+        REQUIRE(got.size() == 4);
+        CHECK(got[0] == "p depth 0 blob -1 rowid 3 3");
+        CHECK(got[1] == "c depth 1 blob -1 rowid 1 1");
+        CHECK(got[2] == "p depth 0 blob -1 rowid 3 4");
+        CHECK(got[3] == "p depth 0 blob 1 rowid 4 4");
+      },
+      R"(CREATE TABLE p(id INTEGER PRIMARY KEY, data); CREATE TABLE c(id INTEGER PRIMARY KEY, p);
+         CREATE TRIGGER g AFTER INSERT ON p BEGIN UPDATE c SET p = new.id; END)");
+}
+
+TEST_CASE(
+    "a rollback hook hears of rollbacks by others: a dropped transaction, OR ROLLBACK, the end of the connection") {
+  std::atomic<int> rollbacks{0};
+  with_database([&rollbacks](connection& db) -> task<> {
+    const auto counts = [&rollbacks] { ++rollbacks; };
+    (co_await db.on_rollback(counts)).detach();
+    {
+      cosqlite::transaction tx = co_await db.begin();
+      co_await tx.execute("INSERT INTO t VALUES (1, 'x')");
+    }
+    co_await db.query("SELECT 1");
+    CHECK(rollbacks == 1);
+    co_await db.execute("INSERT INTO t VALUES (1, 'x')");
+    co_await failure_of<cosqlite::constraint_error>(db.execute("INSERT OR ROLLBACK INTO t VALUES (1, 'x')"));
+    CHECK(rollbacks == 2);
+    co_await db.execute_script("BEGIN; INSERT INTO t VALUES (2, 'y')");
+  });
+  CHECK(rollbacks == 3);
+}
+
 TEST_CASE("a callback cannot call the connection") {
   with_database([](connection& db) -> task<> {
     std::atomic<bool> refused{false};
@@ -408,6 +633,25 @@ TEST_CASE("a lease that is given back leaves no hooks behind") {
     }
     co_await p.execute("INSERT INTO t VALUES (2)");
     CHECK(calls == 1);
+    co_await p.close();
+  });
+}
+
+TEST_CASE("hooks on the writer of a pool see every lease and outlive it") {
+  const temp_database file;
+  support::on_loop([&]() -> task<> {
+    cosqlite::pool p = co_await cosqlite::pool::open(file.path());
+    co_await p.execute("CREATE TABLE t(a)");
+    std::atomic<int> calls{0};
+    const auto counts = [&calls](const cosqlite::row_update&) { ++calls; };
+    const subscription s = co_await p.writer().on_update(counts);
+    {
+      cosqlite::leased_connection writer = co_await p.acquire_writer();
+      co_await writer.execute("INSERT INTO t VALUES (1)");
+    }
+    co_await p.execute("INSERT INTO t VALUES (2)");
+    CHECK(calls == 2);
+    CHECK(s.is_active());
     co_await p.close();
   });
 }

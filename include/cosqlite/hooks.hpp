@@ -84,7 +84,7 @@ struct trace_options {
 /// One event of a trace. Views are valid during the call.
 struct trace_event {
   trace_kind kind;
-  std::string_view sql;              ///< the text with its parameters unfilled; for a trigger a comment that names it
+  std::string_view sql;              ///< the text, parameters unfilled; a trigger and what runs in it come as comments
   std::string_view expanded;         ///< the text with values in place of parameters; only with trace_options::expanded
   std::chrono::nanoseconds elapsed;  ///< run time, for `profile`; SQLite measures it in milliseconds
 };
@@ -201,7 +201,8 @@ class hook_entry;
 }  // namespace detail
 
 /// A callback that is installed; dropping it, or remove(), takes the callback away without waiting: from then on it is
-/// not called again (a call that is running ends first), and its function object is destroyed on the worker thread.
+/// not called again (a call that is running ends first), and its function object is destroyed on the worker thread. A
+/// callback of the same connection may do so too, with itself or another, while nobody else uses the subscription.
 /// Keep it as long as the callback is wanted. It does not keep the connection open; closing that ends it too.
 class COSQLITE_API subscription {
  public:

@@ -23,8 +23,9 @@ namespace cosqlite {
 namespace detail {
 
 class live_source;
+class live_reading;
 
-/// Runs the query and watches what it reads.
+/// Runs the query, and watches what it reads or tells what that is.
 COSQLITE_API void run_observed(worker& at, operation& op);
 /// The same for untyped rows.
 COSQLITE_API const operation_type& observe_operation() noexcept;
@@ -37,10 +38,10 @@ struct observed_rows {
                                        .destroy_result = &destroy_result<std::vector<T>>};
 };
 
-/// What a live query knows on the loop's thread.
+/// What a live query knows on the loop's thread. It reads at one place and watches another, which may be the same.
 class COSQLITE_API live_state {
  public:
-  live_state(const call_site& site, operation_ref origin);
+  live_state(const call_site& read, const call_site& write, operation_ref origin);
   live_state(const live_state&) = delete;
   live_state& operator=(const live_state&) = delete;
   ~live_state();
@@ -53,12 +54,25 @@ class COSQLITE_API live_state {
   [[nodiscard]] wait_for_notifier wait() const noexcept;
   /// Whether the connection has closed.
   [[nodiscard]] bool has_ended() const noexcept;
+  /// Whether watch() must come before the next run. Otherwise each run watches by itself.
+  [[nodiscard]] bool must_watch() const noexcept;
+  /// Finds out what the query reads, and watches it.
+  static task<> watch(std::shared_ptr<live_state> state);
+  /// Whether the run that has just ended read nothing but what was watched.
+  [[nodiscard]] bool is_up_to_date() noexcept;
 
  private:
-  call_site site_;
-  ref<executor> where_;
+  [[nodiscard]] bool reads_elsewhere() const noexcept { return read_.where != write_.where; }
+
+  call_site read_;
+  call_site write_;
+  ref<executor> reads_at_;
+  ref<executor> writes_at_;
   operation_ref origin_;
   std::shared_ptr<live_source> source_;
+  std::shared_ptr<live_reading> watched_;
+  std::shared_ptr<live_reading> wanted_;   // to be watched instead
+  std::shared_ptr<live_reading> reading_;  // of the run that goes on
   bool has_run_ = false;
 };
 
@@ -80,11 +94,22 @@ task<std::optional<Rows>> next_rows(std::shared_ptr<live_state> state, const ope
   if (state->has_run()) co_await live_wait(*state);
   if (state->has_ended()) co_return rows;
   state->set_run(false);
-  call<Rows> run(state->make_run(*type));
-  Rows fresh = co_await std::move(run);
+  do {
+    if (state->must_watch()) co_await live_state::watch(state);
+    call<Rows> run(state->make_run(*type));
+    rows.emplace(co_await std::move(run));
+  } while (!state->is_up_to_date());
   state->set_run(true);
-  rows.emplace(std::move(fresh));
   co_return rows;
+}
+
+/// A live query that reads at \p read what is written at \p write.
+template <class... A>
+std::shared_ptr<live_state> start_live(const call_site& read, const call_site& write, const sql_text& sql,
+                                       const A&... arguments) {
+  operation_ref origin = make_operation(read, observe_operation(), sql);
+  (detail::bind(origin->args, arguments), ...);
+  return std::make_shared<live_state>(read, write, std::move(origin));
 }
 
 }  // namespace detail
@@ -95,10 +120,11 @@ task<std::optional<Rows>> next_rows(std::shared_ptr<live_state> state, const ope
 /// while (auto rows = co_await open_orders.next()) show(*rows);
 /// \endcode
 /// The first `next()` gives the rows at once. Each later one waits until a commit on this connection has touched a
-/// table that the query reads, and then gives all rows anew; several commits before it is called make one refresh.
-/// "Touched" is by table, not by row: the rows may be the same as before. Commits of other connections and processes
-/// are not noticed. Nothing once the connection has closed. Move-only; use it from the connection's loop; dropping it
-/// ends the watching.
+/// table that the query reads, or has changed the schema, and then gives all rows anew; several commits before it is
+/// called make one refresh. What is read is found by SQLite's authorizer: through views, subqueries and joins too, and
+/// what triggers and foreign keys change counts. "Touched" is by table, not by row: the rows may be the same as before.
+/// Commits of other connections and processes are not noticed. Nothing once the connection has closed. Move-only; use
+/// it from the connection's loop; dropping it ends the watching.
 template <class Rows>
 class live_query {
  public:
@@ -122,22 +148,16 @@ class observe_calls {
   /// back to the update hook, as `changes()` does.
   template <class T, class... A>
   [[nodiscard]] live_query<std::vector<T>> observe(sql_text sql, const A&... arguments) {
-    return {start(sql, arguments...), detail::observed_rows<T>::type};
+    return {detail::start_live(here(), here(), sql, arguments...), detail::observed_rows<T>::type};
   }
   /// A live query of untyped rows.
   template <int NoRowType = 0, class... A>  // so that observe<T>(…) can only mean the typed one
   [[nodiscard]] live_query<rows> observe(sql_text sql, const A&... arguments) {
-    return {start(sql, arguments...), detail::observe_operation()};
+    return {detail::start_live(here(), here(), sql, arguments...), detail::observe_operation()};
   }
 
  private:
-  template <class... A>
-  std::shared_ptr<detail::live_state> start(const sql_text& sql, const A&... arguments) {
-    const detail::call_site site = static_cast<Self&>(*this).site();
-    detail::operation_ref origin = detail::make_operation(site, detail::observe_operation(), sql);
-    (detail::bind(origin->args, arguments), ...);
-    return std::make_shared<detail::live_state>(site, std::move(origin));
-  }
+  [[nodiscard]] detail::call_site here() { return static_cast<Self&>(*this).site(); }
 };
 
 }  // namespace cosqlite

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cosqlite/call.hpp>
+#include <cosqlite/changes.hpp>
 #include <cosqlite/connection.hpp>
 #include <cosqlite/detail/export.hpp>
+#include <cosqlite/observe.hpp>
 #include <cosqlite/options.hpp>
 #include <cosqlite/task.hpp>
 #include <cosqlite/transaction.hpp>
@@ -95,9 +97,10 @@ class COSQLITE_API leased_connection : public connection_calls<leased_connection
   std::uint64_t id_ = 0;
 };
 
-/// What a pool and its `with` views share: reads go to a free reader, writes to the writer, in order.
+/// What a pool and its `with` views share: reads go to a free reader, writes to the writer, in order. `changes()` has
+/// what the writer commits, whoever asked for it.
 template <class Self>
-class pool_calls : public transaction_calls<Self> {
+class pool_calls : public transaction_calls<Self>, public change_calls<Self> {
  public:
   /// As in `queries`, on a reader. A statement that writes is a `readonly_error`: use `execute`, `begin` or `transact`.
   template <int NoRowType = 0, class... A>  // so that query<T>(…) can only mean the typed one
@@ -135,6 +138,17 @@ class pool_calls : public transaction_calls<Self> {
     return writer().execute_many(sql, std::forward<R>(rows));
   }
   [[nodiscard]] call<> execute_script(sql_text sql) { return writer().execute_script(sql); }
+
+  /// A live query that reads on a reader, whenever a commit on the writer has touched what it reads. It waits for the
+  /// writer when it begins, and when a change of the schema makes it read other tables; otherwise only for a reader.
+  template <int NoRowType = 0, class... A>  // so that observe<T>(…) can only mean the typed one
+  [[nodiscard]] live_query<rows> observe(sql_text sql, const A&... arguments) {
+    return {detail::start_live(self().read_site(), self().site(), sql, arguments...), detail::observe_operation()};
+  }
+  template <class T, class... A>
+  [[nodiscard]] live_query<std::vector<T>> observe(sql_text sql, const A&... arguments) {
+    return {detail::start_live(self().read_site(), self().site(), sql, arguments...), detail::observed_rows<T>::type};
+  }
 
   /// Leases a whole reading connection; waits for one.
   [[nodiscard]] call<leased_connection> acquire_reader(std::source_location where = std::source_location::current()) {

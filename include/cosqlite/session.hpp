@@ -102,7 +102,7 @@ class COSQLITE_API session {
   [[nodiscard]] call<cosqlite::changeset> changeset(std::source_location where = std::source_location::current());
   /// The same without old values but the keys: smaller, but it cannot be inverted and finds fewer conflicts.
   [[nodiscard]] call<cosqlite::changeset> patchset(std::source_location where = std::source_location::current());
-  /// Whether nothing has changed.
+  /// Whether nothing was recorded. Changes that were undone or cancel each other may count: then the set is empty.
   [[nodiscard]] call<bool> is_empty(std::source_location where = std::source_location::current());
   /// Stops or resumes the recording.
   [[nodiscard]] call<> enable(bool on, std::source_location where = std::source_location::current());
@@ -149,7 +149,8 @@ class session_calls {
 
   /// Applies \p changes to the schema "main", all or nothing. \p handler, `conflict_answer(const conflict&)`, is asked
   /// on the worker thread about every change that does not fit; what it throws undoes everything and reaches the
-  /// caller. An `abort` is an error with the code SQLITE_ABORT. \p tables: only these; none: all.
+  /// caller. An `abort` is an error: SQLITE_ABORT, for foreign keys SQLITE_CONSTRAINT. \p tables: only these; none:
+  /// all.
   template <class F, std::convertible_to<std::string_view>... T>
   [[nodiscard]] call<> apply(const changeset& changes, F&& handler, const T&... tables) {
     std::vector<std::string> names;

@@ -9,12 +9,18 @@ namespace cosqlite::detail {
 
 namespace {
 
-/// Whether the text may be about a savepoint: everything else needs no reading.
+/// Whether the text may be about a savepoint or the schema: everything else needs no reading.
 bool may_be_control(const char* sql) noexcept {
   while (*sql == ' ' || *sql == '\n' || *sql == '\t' || *sql == '\r' || *sql == ';') ++sql;
   switch (*sql) {
     case 'S':
     case 's': return (sql[1] | 0x20) == 'a';
+    case 'D':
+    case 'd': return (sql[1] | 0x20) == 'r';
+    case 'A':
+    case 'a':
+    case 'C':
+    case 'c':
     case 'R':
     case 'r':
     case '-':
@@ -27,18 +33,30 @@ bool may_be_control(const char* sql) noexcept {
 
 change_tracker::change_tracker(worker& at) : at_(at), hooks_(at.extend<hook_set>()) {}
 
-change_tracker::~change_tracker() { returned_to_pool(); }
-
-void change_tracker::returned_to_pool() noexcept {
-  std::vector<listener> all = std::move(sinks_);
+change_tracker::~change_tracker() {
+  for (const listener& l : sinks_) l.sink->end();
   sinks_.clear();
-  for (const listener& l : all) l.sink->end();
-  source_ = row_source_kind::none;
-  at_.after_calls = nullptr;
-  hooks_.set_listener(nullptr, row_source_kind::none);
+  listen();
 }
 
-void change_tracker::add(row_sink& sink, ref<executor> owner, row_source_kind source) {
+void change_tracker::returned_to_pool() noexcept {
+  const auto end = [](const listener& l) {
+    if (l.leased) l.sink->end();
+    return l.leased;
+  };
+  std::erase_if(sinks_, end);
+  listen();
+}
+
+/// Asks SQLite for what the sinks need now.
+void change_tracker::listen() noexcept {
+  source_ = row_source_kind::none;
+  for (const listener& l : sinks_) source_ = std::max(source_, l.source);
+  at_.after_calls = sinks_.empty() ? nullptr : this;
+  hooks_.set_listener(sinks_.empty() ? nullptr : this, source_);
+}
+
+void change_tracker::add(row_sink& sink, ref<executor> owner, row_source_kind source, bool leased) {
   if (sinks_.empty()) {
     forget_savepoints();
     saw_all_savepoints_ = at_.in_autocommit();
@@ -50,19 +68,16 @@ void change_tracker::add(row_sink& sink, ref<executor> owner, row_source_kind so
   listener& l = sinks_.emplace_back();
   l.sink = &sink;
   l.owner = std::move(owner);
+  l.source = source;
+  l.leased = leased;
   l.statement = sink.now();
   l.savepoints.assign(savepoints_.size(), sink.now());
-  source_ = std::max(source_, source);
-  at_.after_calls = this;
-  hooks_.set_listener(this, source_);
+  listen();
 }
 
 void change_tracker::remove(row_sink& sink) noexcept {
   std::erase_if(sinks_, [&sink](const listener& l) { return l.sink == &sink; });
-  if (!sinks_.empty()) return;
-  source_ = row_source_kind::none;
-  at_.after_calls = nullptr;
-  hooks_.set_listener(nullptr, row_source_kind::none);
+  listen();
 }
 
 void change_tracker::ask_again(row_sink& sink) noexcept {
@@ -86,7 +101,8 @@ const table_name& change_tracker::name_of(const row_event& row) {
 void change_tracker::row_changes(const row_event& row) noexcept {
   settle();
   sqlite3* db = at_.db();
-  const bool by_blob = row.has_values && sqlite3_preupdate_blobwrite && sqlite3_preupdate_blobwrite(db) >= 0;
+  const bool by_blob = row.operation == SQLITE_UPDATE && row.has_values && sqlite3_preupdate_blobwrite &&
+                       sqlite3_preupdate_blobwrite(db) >= 0;
   // Writing through a blob is no statement: the one before has ended.
   if (by_blob) end_statement();
   try {
@@ -124,8 +140,7 @@ void change_tracker::call_ended() noexcept {
 void change_tracker::statement_begins(sqlite3_stmt* stmt) noexcept {
   // Foreign key actions are traced as if their statement began again; its steps are counted when it stops.
   const int steps = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 0);
-  const bool ran_before = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_RUN, 0) != 0;
-  if (stmt == statement_ && ran_before && steps == steps_before_) return;
+  if (stmt == statement_ && steps == steps_before_ && sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_RUN, 0) != 0) return;
   end_statement(stmt);
   settle();
   statement_ = stmt;
@@ -195,6 +210,10 @@ void change_tracker::note_control(sqlite3_stmt* stmt) noexcept {
     savepoint_statement s = read_savepoint_statement(sql);
     using verb = savepoint_statement::verb;
     if (s.what == verb::none) return;
+    if (s.what == verb::schema) {
+      for (const listener& l : sinks_) l.sink->schema_changes();
+      return mark_statement();
+    }
     // SQLite refuses both while another statement is writing.
     if (s.what != verb::roll_back_to && others_write(stmt)) return;
     control_ = s.what == verb::begin     ? control_kind::savepoint

@@ -37,6 +37,8 @@ class row_sink {
   [[nodiscard]] virtual position now() const noexcept = 0;
   virtual void go_back(position to) noexcept = 0;
   virtual void publish() noexcept = 0;
+  /// The schema may be about to change; undone with the transaction as rows are.
+  virtual void schema_changes() noexcept {}
   virtual void end() noexcept = 0;
 
  protected:
@@ -51,8 +53,8 @@ class change_tracker final : public extension, public call_listener, public tran
   ~change_tracker() override;
   void returned_to_pool() noexcept override;
 
-  /// \p owner keeps the sink alive until it is removed or has ended.
-  void add(row_sink& sink, ref<executor> owner, row_source_kind source);
+  /// \p owner keeps the sink alive until it is removed or has ended; with \p leased that is when a lease ends.
+  void add(row_sink& sink, ref<executor> owner, row_source_kind source, bool leased);
   void remove(row_sink& sink) noexcept;
   [[nodiscard]] const std::shared_ptr<table_names>& tables() const noexcept { return tables_; }
   [[nodiscard]] row_source_kind source() const noexcept { return source_; }
@@ -71,11 +73,14 @@ class change_tracker final : public extension, public call_listener, public tran
   struct listener {
     row_sink* sink = nullptr;
     ref<executor> owner;
+    row_source_kind source = row_source_kind::none;
+    bool leased = false;
     row_sink::position statement;
     std::vector<row_sink::position> savepoints;
     std::vector<signed char> wanted;  // by the table's number: -1 not asked yet
   };
 
+  void listen() noexcept;
   void settle() noexcept;
   void end_statement(const sqlite3_stmt* next = nullptr) noexcept;
   [[nodiscard]] bool is_running(const sqlite3_stmt* stmt) const noexcept;

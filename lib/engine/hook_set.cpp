@@ -33,13 +33,15 @@ bool erase(hook_list<Callback>& list, const std::shared_ptr<hook_entry>& entry) 
   return std::erase_if(list, [&](const auto& h) { return h == entry; }) != 0;
 }
 
+/// Forgets those that were installed through a lease, or all.
 template <class Callback>
-void forget_all(hook_list<Callback>& list) noexcept {
-  for (const auto& h : list) {
+void forget(hook_list<Callback>& list, bool leased_only) noexcept {
+  std::erase_if(list, [leased_only](const auto& h) {
+    if (leased_only && !h->leased) return false;
     h->active.store(false, std::memory_order_release);
     h->forget();
-  }
-  list.clear();
+    return true;
+  });
 }
 
 }  // namespace
@@ -57,20 +59,22 @@ std::exception_ptr hook_entry::failure() const {
 }
 
 hook_set::~hook_set() {
-  returned_to_pool();
+  forget_all(false);
   at_.authorizer = nullptr;
   at_.progress = nullptr;
 }
 
-void hook_set::returned_to_pool() noexcept {
-  forget_all(authorizers);
-  forget_all(traces);
-  forget_all(progresses);
-  forget_all(updates);
-  forget_all(preupdates);
-  forget_all(commits);
-  forget_all(rollbacks);
-  forget_all(wals);
+void hook_set::returned_to_pool() noexcept { forget_all(true); }
+
+void hook_set::forget_all(bool leased_only) noexcept {
+  forget(authorizers, leased_only);
+  forget(traces, leased_only);
+  forget(progresses, leased_only);
+  forget(updates, leased_only);
+  forget(preupdates, leased_only);
+  forget(commits, leased_only);
+  forget(rollbacks, leased_only);
+  forget(wals, leased_only);
   install();
 }
 

@@ -26,6 +26,7 @@ class hook_entry {
   virtual void forget() noexcept = 0;
 
   std::atomic<bool> active{true};
+  bool leased = false;  ///< installed through a lease, and goes with it
   void note(std::exception_ptr e) noexcept;
   [[nodiscard]] std::exception_ptr failure() const;
 
@@ -37,7 +38,7 @@ class hook_entry {
 template <class Callback>
 class hook final : public hook_entry {
  public:
-  explicit hook(std::shared_ptr<Callback> f) noexcept : fn(std::move(f)) {}
+  hook(std::shared_ptr<Callback> f, bool of_lease) noexcept : fn(std::move(f)) { leased = of_lease; }
   void forget() noexcept override { fn = nullptr; }
 
   std::shared_ptr<Callback> fn;
@@ -48,6 +49,9 @@ class hook final : public hook_entry {
 
 template <class Callback>
 using hook_list = std::vector<std::shared_ptr<hook<Callback>>>;
+
+/// Whether what \p op installs belongs to a lease: hooks cannot be had through a transaction.
+inline bool is_leased(const operation& op) noexcept { return op.owner != 0; }
 
 /// A row that changes, as SQLite reports it.
 struct row_event {
@@ -114,6 +118,7 @@ class hook_set final : public extension, public authorizer_listener, public prog
   bool should_stop() noexcept override;
 
  private:
+  void forget_all(bool leased_only) noexcept;
   void install_authorizer() noexcept;
   void install_progress() noexcept;
   void install_trace() noexcept;

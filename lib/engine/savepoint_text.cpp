@@ -83,6 +83,7 @@ savepoint_statement read_savepoint_statement(std::string_view sql) {
   reader words(sql);
   const std::string first = words.next();
   if (first == "savepoint") return {verb::begin, words.next()};
+  if (first == "create" || first == "drop" || first == "alter") return {verb::schema, {}};
   if (first != "release" && first != "rollback") return {};
   std::string word = words.next();
   if (first == "release") {

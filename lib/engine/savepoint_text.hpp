@@ -6,9 +6,9 @@
 
 namespace cosqlite::detail {
 
-/// What a statement does to savepoints, by its text.
+/// What a statement does to savepoints, or that it changes the schema, by its text.
 struct savepoint_statement {
-  enum class verb : std::uint8_t { none, begin, release, roll_back_to };
+  enum class verb : std::uint8_t { none, begin, release, roll_back_to, schema };
   verb what = verb::none;
   std::string name;  ///< in lower case, without quotes
 };
