@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/foreign.hpp"
+#include "support/full_disk.hpp"
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
@@ -389,6 +390,116 @@ TEST_CASE("a source that is locked is tried again until the deadline") {
     const timeout_error own = co_await failure_of<timeout_error>(db.with(40ms).backup(to));
     co_await db.execute("COMMIT");
     co_await db.backup(to);
+  });
+}
+
+TEST_CASE("a destination that somebody opens meanwhile is waited for until the stop, the deadline or busy_timeout") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    open_options patient;
+    patient.busy_timeout = std::chrono::hours(1);
+    connection db = co_await sample(at.path());
+    connection patient_db = co_await open(at.path(), patient);
+    const std::string copy = (at.folder() / "copy.db").string();
+    raw_database(copy).execute("CREATE TABLE old(a)");
+    std::optional<raw_database> other;
+    const auto take_the_place = [&other, &copy](const backup_progress&) {
+      if (!other) other.emplace(copy).execute("BEGIN IMMEDIATE");
+    };
+    std::stop_source stop;
+    const auto stop_later = [](std::stop_source s) -> task<> {
+      const auto pause = 30ms;
+      co_await sleep_for(pause);
+      s.request_stop();
+    };
+    const auto stop_when_copied = [&](const backup_progress& p) {
+      take_the_place(p);
+      if (p.remaining == 0) spawn(stop_later(stop));
+    };
+    co_await failure_of<cancelled_error>(
+        patient_db.with(stop.get_token()).backup(copy, backup_options{.verify = true}, stop_when_copied));
+    other.reset();
+    const timeout_error late =
+        co_await failure_of<timeout_error>(patient_db.with(500ms).backup(copy, backup_options(), take_the_place));
+    CHECK(late.spent_in() == timeout_error::stage::lock);
+    other.reset();
+    open_options hasty;
+    hasty.busy_timeout = 10ms;
+    connection hasty_db = co_await open(at.path(), hasty);
+    const busy_error busy = co_await failure_of<busy_error>(hasty_db.backup(copy, backup_options(), take_the_place));
+    CHECK(contains(busy.what(), "another connection has it open"));
+    CHECK_FALSE(has_partial_file(at));
+    other.reset();
+    CHECK(raw_database(copy).number("SELECT count(*) FROM old") == 0);
+    co_await patient_db.backup(copy);
+    CHECK(raw_database(copy).number("SELECT count(*) FROM t") == 1000);
+  });
+}
+
+TEST_CASE("a full disk ends a backup: the destination is what it was, and both connections go on") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    const std::string copy = (at.folder() / "copy.db").string();
+    raw_database(copy).execute("CREATE TABLE old(a)");
+    {
+      const support::full_disk disk(200'000, ".partial");
+      co_await failure_of<full_error>(db.backup(copy, backup_options{.pages = 10}));
+      CHECK(disk.was_full());
+      CHECK_FALSE(has_partial_file(at));
+      connection there = co_await open(at.path());
+      co_await failure_of<full_error>(there.vacuum_into(copy));
+      CHECK_FALSE(has_partial_file(at));
+      const int rows = co_await rows_of(there);
+      CHECK(rows == 1000);
+      co_await there.close();
+    }
+    CHECK(raw_database(copy).number("SELECT count(*) FROM old") == 0);
+    int rows = co_await rows_of(db);
+    CHECK(rows == 1000);
+    co_await db.backup(copy);
+    CHECK(raw_database(copy).number("SELECT count(*) FROM t") == 1000);
+  });
+}
+
+TEST_CASE("a destination connection that is full is as it was before, and takes the copy when there is room") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(at.path());
+    connection to = co_await open((at.folder() / "to.db").string());
+    co_await to.execute("CREATE TABLE before(a)");
+    co_await to.execute("PRAGMA max_page_count = 20");
+    co_await failure_of<full_error>(db.backup(to, {.pages = 10}));
+    const int n = co_await to.query_one<int>("SELECT count(*) FROM before");
+    CHECK(n == 0);
+    co_await to.execute("INSERT INTO before VALUES(1)");
+    co_await to.execute("PRAGMA max_page_count = 1000000");
+    co_await db.backup(to);
+    int rows = co_await rows_of(to);
+    CHECK(rows == 1000);
+    rows = co_await rows_of(db);
+    CHECK(rows == 1000);
+  });
+}
+
+TEST_CASE("a source that is damaged is told by verify, and no copy of it takes the name") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    {
+      connection db = co_await sample(at.path());
+      co_await db.close();
+    }
+    {
+      std::fstream file(at.path(), std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(200 * 4096);
+      file << std::string(4096, 'x');
+    }
+    connection db = co_await open(at.path());
+    const std::string copy = (at.folder() / "copy.db").string();
+    const corrupt_error damaged = co_await failure_of<corrupt_error>(db.backup(copy, {.verify = true}));
+    CHECK(contains(damaged.what(), "the source is damaged"));
+    CHECK_FALSE(std::filesystem::exists(copy));
+    CHECK_FALSE(has_partial_file(at));
   });
 }
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <random>
 #include <system_error>
+#include <thread>
 
 #include <sys/stat.h>
 
@@ -36,11 +37,24 @@ std::string resolved(std::string_view path) {
   return failed ? std::filesystem::absolute(std::filesystem::path(path)).string() : whole.string();
 }
 
+/// How long somebody who has the place is waited for.
+struct patience {
+  std::chrono::steady_clock::time_point until;
+  const std::function<bool()>* stopped;
+
+  static int wait(void* self, int) noexcept {
+    const auto& p = *static_cast<patience*>(self);
+    if ((*p.stopped)() || std::chrono::steady_clock::now() >= p.until) return 0;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return 1;
+  }
+};
+
 /// Holds the database that stands where the new one goes: nobody else has it open, and it has no journal any more.
 class held_database {
  public:
   /// \p for_good: it goes, so its log must go too; SQLite would apply it to the new file.
-  held_database(const std::string& path, bool for_good, int busy_ms, const std::source_location& where) {
+  held_database(const std::string& path, bool for_good, patience waiting, const std::source_location& where) {
     struct stat there{};
     if (stat(path.c_str(), &there) != 0) return;
     const auto doing = "replace " + path;
@@ -51,12 +65,13 @@ class held_database {
         path.c_str(), &db_,
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE, nullptr);
     if (rc == SQLITE_OK) {
-      sqlite3_busy_timeout(db_, busy_ms);
+      sqlite3_busy_handler(db_, &patience::wait, &waiting);
       // In WAL mode an exclusive lock needs everybody else to have gone.
       const char* hold = for_good ? "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE"
                                   : "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE";
       rc = sqlite3_exec(db_, hold, nullptr, nullptr, nullptr);
     }
+    sqlite3_busy_handler(db_, nullptr, nullptr);
     if (rc == SQLITE_OK) return;
     const bool busy = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
     std::exception_ptr failure =
@@ -127,11 +142,12 @@ new_file::~new_file() {
   remove_journals(temporary_);
 }
 
-void new_file::check_place(const char* source, int busy_ms) const {
+void new_file::check_place(const char* source) const {
   if (is_same_file(source, path_.c_str())) {
     throw misuse_error("a database cannot be backed up onto itself: " + path_, {SQLITE_MISUSE, {}, where_});
   }
-  const held_database there(path_, false, busy_ms, where_);
+  const std::function<bool()> at_once = [] { return true; };
+  const held_database there(path_, false, {std::chrono::steady_clock::now(), &at_once}, where_);
 }
 
 void new_file::take_permissions_of(const char* source) const noexcept {
@@ -141,8 +157,8 @@ void new_file::take_permissions_of(const char* source) const noexcept {
   if (chmod(temporary_.c_str(), of.st_mode & 0777) != 0) return;
 }
 
-void new_file::publish(int busy_ms) {
-  const held_database there(path_, true, busy_ms, where_);
+void new_file::publish(std::chrono::milliseconds how_long, const std::function<bool()>& stopped) {
+  const held_database there(path_, true, {std::chrono::steady_clock::now() + how_long, &stopped}, where_);
   if (!there.exists()) remove_journals(path_);
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) throw_io("rename " + temporary_ + " to " + path_, where_);
   published_ = true;

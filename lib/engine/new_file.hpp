@@ -2,7 +2,9 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <filesystem>
+#include <functional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -24,12 +26,12 @@ class new_file {
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   /// Throws when the place is taken by \p source itself, by something that is no database, or by a database that is in
   /// use.
-  void check_place(const char* source, int busy_ms) const;
+  void check_place(const char* source) const;
   /// Nobody else may read more than they may of \p source.
   void take_permissions_of(const char* source) const noexcept;
   /// Gives the file its name, in place of the database that is there. What is written has been synced. Throws when that
-  /// one is in use.
-  void publish(int busy_ms);
+  /// one is in use for longer than \p patience, or until \p stopped.
+  void publish(std::chrono::milliseconds patience, const std::function<bool()>& stopped);
 
  private:
   std::string path_;
