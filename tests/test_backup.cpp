@@ -555,6 +555,21 @@ TEST_CASE("attached schemas are backed up by their name") {
     CHECK(rows == 2);
     const error unknown = co_await failure_of<error>(db.backup(to, {.from = "nowhere"}));
     CHECK(contains(unknown.what(), "unknown database nowhere"));
+    connection both = co_await open(":memory:", options);
+    co_await both.execute_script("CREATE TABLE here(a); ATTACH ':memory:' AS side");
+    co_await db.backup(both, {.from = "extra", .to = "side"});
+    const int beside = co_await both.query_one<int>("SELECT count(*) FROM side.t");
+    CHECK(beside == 2);
+    const int kept = co_await both.query_one<int>("SELECT count(*) FROM main.here");
+    CHECK(kept == 0);
+    const error no_place = co_await failure_of<error>(db.backup(both, {.to = "nowhere"}));
+    CHECK(contains(no_place.what(), "unknown database nowhere"));
+    const std::string copy = (at.folder() / "copy.db").string();
+    co_await db.backup(copy, {.from = "extra"});
+    CHECK(raw_database(copy).number("SELECT count(*) FROM t") == 2);
+    co_await db.execute("DELETE FROM extra.t WHERE id = 1");
+    co_await db.vacuum_into(copy, "extra");
+    CHECK(raw_database(copy).number("SELECT count(*) FROM t") == 1);
   });
 }
 

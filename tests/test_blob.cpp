@@ -324,6 +324,21 @@ TEST_CASE("blobs of attached and temporary databases are named by their schema")
     co_await db.execute_script("CREATE TEMP TABLE t(x); INSERT INTO t VALUES(x'010203')");
     blob b = co_await db.open_blob({.table = "t", .column = "x", .rowid = 1, .schema = "temp"});
     CHECK(b.size() == 3);
+    open_options options;
+    options.attach = true;
+    connection other = co_await open(":memory:", options);
+    co_await other.execute("ATTACH ? AS side", at.path());
+    blob attached =
+        co_await other.open_blob({.table = "f", .column = "data", .rowid = 1, .schema = "side"}, blob_mode::read_write);
+    CHECK(attached.size() == 11);
+    const bytes start = text_bytes("HELLO");
+    co_await attached.write(start, 0);
+    co_await attached.close();
+    const std::string changed = co_await data_of(db, 1);
+    CHECK(changed == "HELLO world");
+    const error unknown =
+        co_await failure_of<error>(other.open_blob({.table = "f", .column = "data", .rowid = 1, .schema = "nowhere"}));
+    CHECK(contains(unknown.what(), "nowhere"));
   });
 }
 

@@ -255,6 +255,42 @@ TEST_CASE("a filter leaves the tables whose name is LIKE it, with what belongs t
   });
 }
 
+TEST_CASE("an attached schema is dumped by its name, and comes back as main") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    open_options options;
+    options.attach = true;
+    connection db = co_await open(":memory:", options);
+    co_await db.execute("CREATE TABLE main_only(a)");
+    co_await db.execute("ATTACH ? AS \"si\"\"de\"", at.path());
+    co_await db.execute_script(R"sql(
+      CREATE TABLE "si""de".t(a, b AS (a * 2), CHECK(a > 0));
+      INSERT INTO "si""de".t VALUES(1), (2);
+      CREATE INDEX "si""de".i ON t(b);)sql");
+    connection copy = co_await open(":memory:");
+    co_await copy.restore(db.dump({.schema = "si\"de"}));
+    const int sum = co_await copy.query_one<int>("SELECT sum(b) FROM t INDEXED BY i WHERE b > 0");
+    CHECK(sum == 6);
+    const int others = co_await copy.query_one<int>("SELECT count(*) FROM sqlite_schema WHERE name = 'main_only'");
+    CHECK(others == 0);
+  });
+}
+
+TEST_CASE("a database in UTF-16 comes back with its text") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    {
+      raw_database raw(at.path());
+      raw.execute("PRAGMA encoding = 'UTF-16le'");
+      raw.execute("CREATE TABLE t(a)");
+      raw.execute("INSERT INTO t VALUES('stra\u00dfe'), ('\U0001f600')");
+    }
+    connection db = co_await open(at.path());
+    connection copy = co_await copy_of(db);
+    co_await check_same(db, copy, "SELECT a FROM t ORDER BY rowid");
+  });
+}
+
 TEST_CASE("a dump is SQL for anybody: execute_script and SQLite itself run it") {
   temp_database at;
   on_loop([&]() -> task<> {
@@ -370,6 +406,31 @@ TEST_CASE("a restore is all or nothing, and leaves the connection as it was") {
     CHECK(tables == 1);
     keys = co_await db.query_one<int>("PRAGMA foreign_keys");
     CHECK(keys == 1);
+  });
+}
+
+TEST_CASE("a restore that finds no room, or no time, leaves nothing") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection db = co_await open(at.path());
+    co_await db.execute("PRAGMA max_page_count = 20");
+    std::vector<std::string> script{"CREATE TABLE t(a);"};
+    for (int i = 0; i < 300; ++i) script.push_back("INSERT INTO t VALUES(zeroblob(4000));");
+    co_await failure_of<full_error>(db.restore(script));
+    int tables = co_await db.query_one<int>("SELECT count(*) FROM sqlite_schema");
+    CHECK(tables == 0);
+    const std::vector<std::string> endless{
+        "CREATE TABLE t(a);",
+        "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < 0;"};
+    co_await failure_of<timeout_error>(db.with(50ms).restore(endless));
+    tables = co_await db.query_one<int>("SELECT count(*) FROM sqlite_schema");
+    CHECK(tables == 0);
+    const int keys = co_await db.query_one<int>("PRAGMA foreign_keys");
+    CHECK(keys == 1);
+    co_await db.execute("PRAGMA max_page_count = 10000");
+    co_await db.restore(script);
+    const int rows = co_await db.query_one<int>("SELECT count(*) FROM t");
+    CHECK(rows == 300);
   });
 }
 
