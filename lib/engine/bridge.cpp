@@ -22,7 +22,6 @@ namespace {
 
 /// How long coroutines run, and results are polled for, before the loop turns to its other handles.
 constexpr std::int64_t turn_ns = 400'000;
-constexpr int most_backoff = 64;
 
 struct registry {
   std::mutex mutex;
@@ -41,20 +40,6 @@ std::atomic<bool> forked{false};
 const int watch_forks = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
 
 }  // namespace
-
-std::int64_t now_ns() noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-bool may_poll() noexcept {
-  static const bool several = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
-  }();
-  return several;
-}
 
 bool is_forked_child() noexcept {
   static_cast<void>(watch_forks);
@@ -112,7 +97,8 @@ void bridge::close_handles() noexcept {
     const std::lock_guard lock(all.mutex);
     all.bridges.erase(loop_);
   }
-  // The last worker has handed over its last word, but may still be inside uv_async_send.
+  // The last worker has handed over its last word, but may still be inside uv_async_send, or on its way there.
+  state_.store(state::closed, std::memory_order_seq_cst);
   while (senders_.load(std::memory_order_acquire) != 0) sched_yield();
   const auto closed = [](uv_handle_t* h) {
     auto* self = static_cast<bridge*>(h->data);
@@ -142,10 +128,7 @@ void bridge::settled(operation& op) noexcept {
 
 void bridge::start_polling() noexcept {
   if (poll_ns_ == 0 || !may_poll() || closing_) return;
-  if (skip_polls_ > 0) {
-    --skip_polls_;
-    return;
-  }
+  if (poller_.skips()) return;
   state_.store(state::active, std::memory_order_seq_cst);
   keep_turning();
 }
@@ -165,18 +148,21 @@ void bridge::deliver_next_turn(operation& op) noexcept {
 }
 
 void bridge::post(operation* newest, operation* oldest) noexcept {
-  senders_.fetch_add(1, std::memory_order_acq_rel);
-  operation* head = outbox_.load(std::memory_order_relaxed);
+  operation* head = nullptr;  // as it is when the loop waits for this one
   do {
     oldest->next_done = head;
   } while (!outbox_.compare_exchange_weak(head, newest, std::memory_order_seq_cst, std::memory_order_relaxed));
+  if (state_.load(std::memory_order_seq_cst) == state::parked) notify();
+}
+
+void bridge::notify() noexcept {
+  senders_.fetch_add(1, std::memory_order_seq_cst);
   state expected = state::parked;
-  if (state_.load(std::memory_order_seq_cst) == state::parked &&
-      state_.compare_exchange_strong(expected, state::notified, std::memory_order_seq_cst)) {
+  if (state_.compare_exchange_strong(expected, state::notified, std::memory_order_seq_cst)) {
     order_before_send();
     uv_async_send(&async_);
   }
-  senders_.fetch_sub(1, std::memory_order_acq_rel);
+  senders_.fetch_sub(1, std::memory_order_release);
 }
 
 bool bridge::wake_later(worker& w) noexcept {
@@ -250,8 +236,7 @@ void bridge::deliver(operation& op) noexcept {
 }
 
 void bridge::poll() noexcept {
-  const bool skip = skip_polls_ > 0;
-  if (skip) --skip_polls_;
+  const bool skip = poller_.skips();
   for (;;) {
     wake_workers();
     if (closing_) {
@@ -261,39 +246,12 @@ void bridge::poll() noexcept {
     if (ready_ || turn_now_) return keep_turning();
     if (pending_ == 0 || poll_ns_ == 0 || skip || !may_poll()) break;
     if (turn_is_over()) return keep_turning();
-    if (!wait_for_results(now_ns() + poll_ns_)) {
-      poll_failed();
-      break;
-    }
-    poll_succeeded();
+    if (!poller_.wait([this] { return outbox_.load(std::memory_order_relaxed) != nullptr; }, poll_ns_)) break;
     drain();
   }
   if (!park()) return keep_turning();
   if (idle_running_) uv_idle_stop(&idle_);
   idle_running_ = false;
-}
-
-bool bridge::wait_for_results(std::int64_t until) noexcept {
-  std::int64_t before = 0;
-  for (int i = 0;; ++i) {
-    if (outbox_.load(std::memory_order_relaxed)) return true;
-    if (i < spins_before_yield) {
-      relax_cpu();
-      continue;
-    }
-    const std::int64_t now = now_ns();
-    if (before != 0 && now - before > slow_yield_ns) backoff_ = most_backoff;
-    if (now >= until) return false;
-    before = now;
-    sched_yield();
-  }
-}
-
-void bridge::poll_succeeded() noexcept { backoff_ = 0; }
-
-void bridge::poll_failed() noexcept {
-  backoff_ = std::min(most_backoff, backoff_ == 0 ? 1 : 2 * backoff_);
-  skip_polls_ = backoff_;
 }
 
 bool bridge::park() noexcept {

@@ -2,6 +2,8 @@
 
 #include <cosqlite/detail/operation.hpp>
 
+#include "engine/polling.hpp"
+
 #include <uv.h>
 
 #include <atomic>
@@ -13,10 +15,6 @@ namespace cosqlite::detail {
 
 class worker;
 
-/// Steady clock in nanoseconds.
-std::int64_t now_ns() noexcept;
-/// Whether more than one CPU may be used by this process: otherwise polling only delays the other side.
-bool may_poll() noexcept;
 /// Whether this process is a fork of the one that loaded the library: nothing may be used any more.
 bool is_forked_child() noexcept;
 
@@ -60,7 +58,7 @@ class bridge {
   [[nodiscard]] bool turn_is_over() const noexcept;
 
  private:
-  enum class state : int { parked, notified, active };
+  enum class state : int { parked, notified, active, closed };
   struct due {
     std::int64_t deadline;
     operation* op;
@@ -73,10 +71,8 @@ class bridge {
   void drain() noexcept;
   void deliver(operation& op) noexcept;
   void poll() noexcept;
-  bool wait_for_results(std::int64_t until) noexcept;
-  void poll_succeeded() noexcept;
-  void poll_failed() noexcept;
   bool park() noexcept;
+  void notify() noexcept;
   void keep_turning() noexcept;
   void start_polling() noexcept;
   void take_outbox() noexcept;
@@ -105,8 +101,7 @@ class bridge {
   bool closing_ = false;
   bool turn_now_ = false;
   std::int64_t poll_ns_ = 0;
-  int skip_polls_ = 0;
-  int backoff_ = 0;
+  poller poller_;
   std::int64_t turn_began_ = 0;
   std::int64_t timer_for_ = 0;
   operation* ready_ = nullptr;
@@ -114,8 +109,9 @@ class bridge {
   std::vector<due> deadlines_;
   std::vector<ref<worker>> to_wake_;
 
+  // The loop polls the first while workers look at the second: apart, so that neither slows the other.
   alignas(64) std::atomic<operation*> outbox_{nullptr};
-  std::atomic<state> state_{state::parked};
+  alignas(64) std::atomic<state> state_{state::parked};
   std::atomic<int> senders_{0};
 };
 

@@ -5,9 +5,11 @@
 namespace cosqlite::detail {
 
 bool coalescer::may_lead(worker& at, const operation& op) noexcept {
+  if (!op.type->plain_statement || op.owner != 0 || at.owner_ != 0 || at.lease_ != 0 || at.cursors_) return false;
+  if (!at.options_.coalesce || !at.db_) return false;
   const operation* company = at.waiting_.front();
-  return company && op.type->plain_statement && company->type->plain_statement && op.owner == 0 &&
-         at.options_.coalesce && at.owner_ == 0 && at.lease_ == 0 && !at.cursors_ && at.db_ && at.in_autocommit();
+  if (!(company && company->type->plain_statement) && !at.snapshot_.is_expected()) return false;
+  return at.snapshot_.is_open() || at.in_autocommit();
 }
 
 coalescer::kind coalescer::classify(operation& op) noexcept {
@@ -23,6 +25,7 @@ coalescer::kind coalescer::classify(operation& op) noexcept {
 
 void coalescer::run(operation& first) noexcept {
   const kind lead = classify(first);
+  if (lead != kind::read) at_.snapshot_.close();
   if (lead == kind::alone) return run_alone(first);
   try {
     members_.push_back(&first);
@@ -39,12 +42,15 @@ void coalescer::run(operation& first) noexcept {
     }
     ran_.reserve(members_.size());
   } catch (...) {
+    at_.snapshot_.close();
     for (operation* op : members_) run_alone(*op);
     return;
   }
-  if (members_.size() == 1) return run_alone(first);
-  count_up(at_.counted.groups);
-  count_up(at_.counted.grouped_calls, members_.size());
+  if (members_.size() == 1 && lead == kind::write) return run_alone(first);
+  if (members_.size() > 1) {
+    count_up(at_.counted.groups);
+    count_up(at_.counted.grouped_calls, members_.size());
+  }
   while (next_ < members_.size()) lead == kind::read ? run_reads() : run_writes();
 }
 
@@ -60,14 +66,14 @@ bool coalescer::is_late() const noexcept {
 
 void coalescer::run_reads() noexcept {
   began_ = now_ns();
-  const bool shared = at_.run_text("BEGIN") == SQLITE_OK;
+  at_.snapshot_.enter(members_.size() - next_);
   unsigned count = 0;
   while (next_ < members_.size()) {
     run_alone(*members_[next_++]);
     at_.publish_when_due();
     if (++count % 16 == 0 && is_late()) break;
   }
-  if (shared && at_.run_text("COMMIT") != SQLITE_OK && !at_.in_autocommit()) at_.run_text("ROLLBACK");
+  at_.snapshot_.leave();
 }
 
 void coalescer::run_writes() noexcept {

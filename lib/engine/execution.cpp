@@ -223,6 +223,8 @@ void run_once(worker& at, operation& op, statement_run& run) {
   if (!run->traits.read_only && at.in_autocommit()) at.publish();
   step_rows(at, op, *run);
   const bool changes_rows = run->traits.changes_rows;
+  at.ran(run->traits.read_only && !run->traits.special && !run->traits.impure);
+  if (run->traits.special) at.shared_reads().forget_mode();
   run.finish(op);
   op.changes = changes_rows ? sqlite3_changes64(at.db()) : 0;
   op.last_insert_rowid = sqlite3_last_insert_rowid(at.db());

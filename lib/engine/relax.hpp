@@ -8,13 +8,6 @@
 
 namespace cosqlite::detail {
 
-/// Looks at a shared word so often without giving up the CPU, before it yields between looks.
-inline constexpr int spins_before_yield = 24;
-
-/// A yield that takes so long, in nanoseconds, has given the CPU to others while there was nothing to find afterwards:
-/// more threads want to run than there are CPUs, and sleeping is better.
-inline constexpr long long slow_yield_ns = 200'000;
-
 inline void relax_cpu() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   _mm_pause();

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <pthread.h>
+
 #include <csignal>
 #include <ctime>
 #include <system_error>
@@ -18,7 +20,6 @@ namespace {
 /// Results are handed over together unless the oldest has waited for so long.
 constexpr std::int64_t publish_after_ns = 50'000;
 constexpr int most_unpublished = 64;
-constexpr int most_backoff = 64;
 
 constinit thread_local worker* worker_of_thread = nullptr;
 
@@ -212,6 +213,7 @@ void worker::note_open_failure(const operation& op) noexcept {
 
 void worker::main() noexcept {
   worker_of_thread = this;
+  pthread_setname_np(pthread_self(), "cosqlite");
   while (!closed_) {
     take_inbox();
     if (operation* op = next()) {
@@ -283,36 +285,13 @@ operation* worker::next() noexcept {
 
 void worker::wait() noexcept {
   if (poll_inbox()) return;
+  snapshot_.close();
   park();
 }
 
 bool worker::poll_inbox() noexcept {
-  if (poll_ns_ == 0 || !may_poll()) return false;
-  if (skip_polls_ > 0) {
-    --skip_polls_;
-    return false;
-  }
-  std::int64_t until = 0;
-  std::int64_t before = 0;
-  for (int i = 0;; ++i) {
-    if (inbox_.load(std::memory_order_relaxed)) {
-      backoff_ = 0;
-      return true;
-    }
-    if (i < spins_before_yield) {
-      relax_cpu();
-      continue;
-    }
-    const std::int64_t now = now_ns();
-    if (until == 0) until = now + poll_ns_;
-    if (before != 0 && now - before > slow_yield_ns) backoff_ = most_backoff;
-    if (now >= until) break;
-    before = now;
-    sched_yield();
-  }
-  backoff_ = std::min(most_backoff, backoff_ == 0 ? 1 : 2 * backoff_);
-  skip_polls_ = backoff_;
-  return false;
+  if (poll_ns_ == 0 || !may_poll() || poller_.skips()) return false;
+  return poller_.wait([this] { return inbox_.load(std::memory_order_relaxed) != nullptr; }, poll_ns_);
 }
 
 void worker::park() noexcept {
@@ -341,6 +320,7 @@ bool worker::claim(operation& op) noexcept {
 
 void worker::run(operation& op) noexcept {
   if (coalescer::may_lead(*this, op)) return coalescer(*this).run(op);
+  snapshot_.close();
   if (!claim(op)) return;
   if (op.type->closes) {
     aborted_.store(false, std::memory_order_relaxed);
@@ -348,7 +328,9 @@ void worker::run(operation& op) noexcept {
     op.detaches = true;
     return finish(op);
   }
+  if (!op.type->plain_statement) snapshot_.forget_mode();
   execute(op);
+  if (op.type->plain_statement && ran_read_ && op.owner == 0) snapshot_.expect_another();
   if (op.type->opens && op.error) {
     note_open_failure(op);
     shut();
@@ -618,9 +600,11 @@ void worker::end_old_reads() noexcept {
 
 /// Moves the write-ahead log into the file while nothing waits, and starts it anew when readers let it grow.
 void worker::checkpoint_when_due() noexcept {
-  if (reader_ || !db_ || owner_ != 0 || !in_autocommit()) return;
+  if (reader_ || !db_ || owner_ != 0) return;
   const int pages = counted.wal_pages.load(std::memory_order_relaxed);
   if (pages < checkpoint_pages_ || pages < checkpoint_again_at_) return;
+  snapshot_.close();
+  if (!in_autocommit()) return;
   int log = 0;
   int moved = 0;
   const int how = pages >= 4 * checkpoint_pages_ ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
@@ -676,6 +660,7 @@ void worker::remove_cursor(cursor& c) noexcept {
 void worker::shut() noexcept {
   closed_ = true;
   if (db_) {
+    snapshot_.close();
     while (cursors_) cursors_->end(*this);
     end_transaction();
     if (options_.optimize_on_close) run_text("PRAGMA optimize");

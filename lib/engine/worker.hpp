@@ -3,6 +3,7 @@
 #include "engine/bridge.hpp"
 #include "engine/cursor.hpp"
 #include "engine/errors.hpp"
+#include "engine/read_snapshot.hpp"
 #include "engine/statement_cache.hpp"
 #include <cosqlite/detail/operation.hpp>
 #include <cosqlite/options.hpp>
@@ -159,6 +160,8 @@ class worker final : public executor {
     return encoding_ == encoding::utf8 || (encoding_ == encoding::unknown && ask_encoding());
   }
   [[nodiscard]] bool in_autocommit() const noexcept { return sqlite3_get_autocommit(db_) != 0; }
+  /// The transaction that reads share; it counts as none.
+  [[nodiscard]] read_snapshot& shared_reads() noexcept { return snapshot_; }
 
   void open(operation& op);
   /// Keeps the connection for calls of \p id until end_lease; whatever else comes waits.
@@ -209,6 +212,8 @@ class worker final : public executor {
   }
   [[nodiscard]] bool is_spoilt() const noexcept { return spoilt_; }
   std::exception_ptr take_callback_error() noexcept { return std::exchange(callback_error_, nullptr); }
+  /// A statement has run: whether it only read.
+  void ran(bool read) noexcept { ran_read_ = read; }
   /// Hands over what has been done so far; before a wait that may depend on it.
   void publish() noexcept;
   /// From now on no statement is committed that a callback has spoilt.
@@ -325,14 +330,14 @@ class worker final : public executor {
   std::uint64_t transactions_ = 0;
   std::uint64_t serials_ = 0;
 
-  // Shared.
+  // Shared: what the worker polls, and what it writes for every call, stand apart from what is seldom written.
   alignas(64) std::atomic<operation*> inbox_{nullptr};
-  std::atomic<int> parked_{0};
+  alignas(64) std::atomic<int> parked_{0};
   std::atomic<bool> aborted_{false};
-  std::atomic<std::uint64_t> running_{0};
   std::atomic<std::uint64_t> interrupted_{0};
   std::mutex mutex_;
   std::condition_variable woken_;
+  alignas(64) std::atomic<std::uint64_t> running_{0};
 
   // Worker thread.
   alignas(64) sqlite3* db_ = nullptr;
@@ -363,13 +368,14 @@ class worker final : public executor {
   operation* done_oldest_ = nullptr;
   int done_count_ = 0;
   std::int64_t done_since_ = 0;
-  int skip_polls_ = 0;
-  int backoff_ = 0;
+  poller poller_;
   work_source* source_ = nullptr;
   ref<executor> source_owner_;
   std::string open_failure_;
   int open_failure_code_ = 0;
   cursor* cursors_ = nullptr;
+  read_snapshot snapshot_{*this};
+  bool ran_read_ = false;  // the last statement only read
   statement_cache statements_;
   statement_traits* classified_ = nullptr;
   std::vector<std::string> user_functions_;
