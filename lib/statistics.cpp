@@ -39,6 +39,7 @@ call<connection_stats> connection_statistics(const call_site& site, std::source_
     s.calls = at.counted.calls;
     s.groups = at.counted.groups;
     s.grouped_calls = at.counted.grouped_calls;
+    s.followed_reads = at.counted.followed_reads;
     s.lost_groups = at.counted.lost_groups;
     s.busy_waits = at.counted.busy_waits;
     s.statements = at.statements().size();

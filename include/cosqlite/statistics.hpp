@@ -15,14 +15,15 @@ namespace cosqlite {
 
 /// Counters of a connection, from its opening on.
 struct connection_stats {
-  std::uint64_t calls = 0;          ///< calls that ran
-  std::uint64_t groups = 0;         ///< groups of calls that shared a transaction
-  std::uint64_t grouped_calls = 0;  ///< calls in them
-  std::uint64_t lost_groups = 0;    ///< groups that were rolled back and run again one by one
-  std::uint64_t busy_waits = 0;     ///< times that a lock of another connection was waited for
-  std::size_t statements = 0;       ///< statements in the cache
-  std::uint64_t cache_hits = 0;     ///< statements found in the cache
-  std::uint64_t cache_misses = 0;   ///< statements that had to be prepared
+  std::uint64_t calls = 0;           ///< calls that ran
+  std::uint64_t groups = 0;          ///< groups of calls that shared a transaction
+  std::uint64_t grouped_calls = 0;   ///< calls in them
+  std::uint64_t followed_reads = 0;  ///< reads that found the read transaction of the one before still open and current
+  std::uint64_t lost_groups = 0;     ///< groups that were rolled back and run again one by one
+  std::uint64_t busy_waits = 0;      ///< times that a lock of another connection was waited for
+  std::size_t statements = 0;        ///< statements in the cache
+  std::uint64_t cache_hits = 0;      ///< statements found in the cache
+  std::uint64_t cache_misses = 0;    ///< statements that had to be prepared
   // From sqlite3_db_status.
   std::int64_t pages_read_from_cache = 0;  ///< page cache hits
   std::int64_t pages_read_from_file = 0;   ///< page cache misses

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <cosqlite/detail/operation.hpp>
-
 #include "engine/polling.hpp"
+#include <cosqlite/detail/operation.hpp>
 
 #include <uv.h>
 

@@ -1,11 +1,11 @@
 #pragma once
 
+#include "engine/relax.hpp"
+
 #include <sched.h>
 
 #include <algorithm>
 #include <cstdint>
-
-#include "engine/relax.hpp"
 
 namespace cosqlite::detail {
 
@@ -14,9 +14,10 @@ std::int64_t now_ns() noexcept;
 /// Whether more than one CPU may be used by this process: otherwise polling only delays the other side.
 bool may_poll() noexcept;
 
-/// How one side of the hand-over waits for the other before it sleeps: looking for a short time, then yielding between looks.
-/// It learns from how its waits end. Where yields come back at once nobody else wants the CPU, and looking is quicker; where
-/// they do not, the other side may need this very CPU. Waits that find nothing are made more and more seldom.
+/// How one side of the hand-over waits for the other before it sleeps: looking for a short time, then yielding between
+/// looks. It learns from how its waits end. Where yields come back at once nobody else wants the CPU, and looking is
+/// quicker; where they do not, the other side may need this very CPU. Waits that find nothing are made more and more
+/// seldom.
 class poller {
  public:
   /// Waits until \p found() or for \p poll_ns, whichever is first; gives the former.
@@ -44,8 +45,8 @@ class poller {
   static constexpr int fewest_looks = 2;
   static constexpr int most_looks = 400;
   static constexpr int most_skips = 64;
-  /// After so many waits in which this CPU had others to run, the thread sleeps once: whoever wakes it finds it another CPU if
-  /// one is idle, which threads that only yield to each other are seldom given.
+  /// After so many waits in which this CPU had others to run, the thread sleeps once: whoever wakes it finds it another
+  /// CPU if one is idle, which threads that only yield to each other are seldom given.
   static constexpr int most_together = 500;
   /// A yield that comes back sooner has found nobody else to run; one that takes the longer, many.
   static constexpr std::int64_t idle_yield_ns = 1'500;

@@ -1,17 +1,17 @@
 #include "engine/read_snapshot.hpp"
 
+#include "engine/worker.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <string_view>
-
-#include "engine/worker.hpp"
 
 namespace cosqlite::detail {
 
 namespace {
 
-// The WAL index is a documented format (sqlite.org/walformat.html): its first region of 32 KiB begins with two copies of a
-// header of 48 bytes, which a commit writes last.
+// The WAL index is a documented format (sqlite.org/walformat.html): its first region of 32 KiB begins with two copies
+// of a header of 48 bytes, which a commit writes last.
 constexpr int index_region = 32 * 1024;
 
 /// The answer of a PRAGMA that has one.
@@ -31,7 +31,10 @@ bool pragma_says(sqlite3* db, const char* pragma, std::string_view expected) noe
 bool read_snapshot::enter(std::size_t reads) noexcept {
   if (open_) {
     reads_ += reads;
-    if (is_current() && !is_old()) return true;
+    if (is_current() && !is_old()) {
+      count_up(at_.counted.followed_reads, reads);
+      return true;
+    }
     end();
   } else if (reads == 1 && !uses_shared_wal()) {
     return false;  // it would be closed again at once
@@ -62,8 +65,7 @@ void read_snapshot::end() noexcept {
 
 bool read_snapshot::is_old() const noexcept {
   const open_options& options = at_.options();
-  return reads_ > options.coalesce_calls ||
-         now_ns() - began_ > std::chrono::nanoseconds(options.coalesce_time).count();
+  return reads_ > options.coalesce_calls || now_ns() - began_ > std::chrono::nanoseconds(options.coalesce_time).count();
 }
 
 bool read_snapshot::is_current() const noexcept {
@@ -79,8 +81,8 @@ void read_snapshot::read_index(header& to) const noexcept {
   std::atomic_thread_fence(std::memory_order_acquire);
 }
 
-/// Whether others can see, in memory that is shared with them, what this connection reads from. An attached database has an
-/// index of its own, which is not watched.
+/// Whether others can see, in memory that is shared with them, what this connection reads from. An attached database
+/// has an index of its own, which is not watched.
 bool read_snapshot::uses_shared_wal() noexcept {
   if (at_.authorizer || sqlite3_db_name(at_.db(), 2)) return false;
   if (mode_ == mode::unknown) {
@@ -93,7 +95,8 @@ bool read_snapshot::uses_shared_wal() noexcept {
 
 bool read_snapshot::find_index() noexcept {
   sqlite3_file* file = nullptr;
-  if (sqlite3_file_control(at_.db(), "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) != SQLITE_OK || !file) {
+  if (sqlite3_file_control(at_.db(), "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) != SQLITE_OK ||
+      !file) {
     return false;
   }
   const sqlite3_io_methods* methods = file->pMethods;

@@ -10,10 +10,10 @@ namespace cosqlite::detail {
 
 class worker;
 
-/// A read transaction that reads share: those that wait together, and in WAL mode also those that follow one another closely.
-/// Between them it stays open while the worker looks for the next call, and is used again only when nobody has committed
-/// meanwhile: the header of the WAL index, which every commit changes, is still what it was. So each read sees exactly what it
-/// would have seen in a transaction of its own, and SQLite takes its locks once. Worker thread.
+/// A read transaction that reads share: those that wait together, and in WAL mode also those that follow one another
+/// closely. Between them it stays open while the worker looks for the next call, and is used again only when nobody has
+/// committed meanwhile: the header of the WAL index, which every commit changes, is still what it was. So each read
+/// sees exactly what it would have seen in a transaction of its own, and SQLite takes its locks once. Worker thread.
 class read_snapshot {
  public:
   explicit read_snapshot(worker& at) noexcept : at_(at) {}

@@ -4,10 +4,10 @@
 #include "engine/relax.hpp"
 #include <cosqlite/detail/trampoline.hpp>
 
-#include <algorithm>
-#include <cctype>
 #include <pthread.h>
 
+#include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <ctime>
 #include <system_error>

@@ -257,6 +257,7 @@ class worker final : public executor {
     std::atomic<std::uint64_t> calls{0};
     std::atomic<std::uint64_t> groups{0};
     std::atomic<std::uint64_t> grouped_calls{0};
+    std::atomic<std::uint64_t> followed_reads{0};
     std::atomic<std::uint64_t> lost_groups{0};
     std::atomic<std::uint64_t> busy_waits{0};
     std::atomic<std::uint64_t> cache_hits{0};
