@@ -24,6 +24,12 @@
 #include <tuple>
 #include <vector>
 
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#define SNIPPETS_OLD_GCC 1
+#else
+#define SNIPPETS_OLD_GCC 0
+#endif
+
 namespace snippets {
 
 inline constexpr const char* any_output = nullptr;
