@@ -17,6 +17,7 @@ namespace cosqlite {
 class COSQLITE_API array_argument {
  public:
   explicit array_argument(std::shared_ptr<detail::cell_list> elements) noexcept : elements_(std::move(elements)) {}
+  /// The number of elements.
   [[nodiscard]] std::size_t size() const noexcept { return elements_->cells().size(); }
   void bind_to(detail::sink& to) const;
 

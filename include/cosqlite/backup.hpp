@@ -71,6 +71,7 @@ class backup_calls {
                                              std::source_location where = std::source_location::current()) {
     return detail::backup_to_connection(here(), to, options, {}, where);
   }
+  /// The same, with `progress(backup_progress)` after each step.
   template <std::invocable<const backup_progress&> F>
   [[nodiscard]] task<backup_progress> backup(connection& to, backup_options options, F&& progress,
                                              std::source_location where = std::source_location::current()) {
@@ -79,13 +80,13 @@ class backup_calls {
   }
 
   /// Copies into the file \p path: written beside it under another name, synced, and renamed when it is complete, so
-  /// that
-  /// \p path is absent (or what it was) or a complete database, whatever happens. An existing database there is
+  /// that \p path is absent (or what it was) or a complete database, whatever happens. An existing database there is
   /// replaced, unless somebody has it open (`busy_error`); a file that is no database is not touched (`corrupt_error`).
   [[nodiscard]] task<backup_progress> backup(std::string_view path, backup_options options = {},
                                              std::source_location where = std::source_location::current()) {
     return detail::backup_to_path(here(), path, options, {}, where);
   }
+  /// The same, with `progress(backup_progress)` after each step.
   template <std::invocable<const backup_progress&> F>
   [[nodiscard]] task<backup_progress> backup(std::string_view path, backup_options options, F&& progress,
                                              std::source_location where = std::source_location::current()) {

@@ -24,10 +24,10 @@ namespace cosqlite {
 /// Which value to open: a BLOB (or TEXT) in a row of a table that has rowids. Borrowed: copied before `open_blob`
 /// returns.
 struct blob_location {
-  std::string_view table;
-  std::string_view column;
-  std::int64_t rowid = 0;
-  std::string_view schema = "main";
+  std::string_view table;            ///< the table's name
+  std::string_view column;           ///< the column's name
+  std::int64_t rowid = 0;            ///< the row
+  std::string_view schema = "main";  ///< "main", "temp", or the name of an attached database
 };
 
 /// What may be done with an open blob. `write` is another name for `read_write`.
@@ -182,9 +182,11 @@ class COSQLITE_API blob : public blob_access<blob> {
   /// Closes it. Closing twice is no error; later calls throw `closed_error`.
   [[nodiscard]] call<> close(std::source_location where = std::source_location::current());
 
-  /// The same calls, each under a deadline from its own await, a stop token, or both.
+  /// The same calls, each under a deadline from its own await.
   [[nodiscard]] limited_blob with(std::chrono::nanoseconds timeout) const;
+  /// The same calls, each under a stop token.
   [[nodiscard]] limited_blob with(std::stop_token stop) const;
+  /// The same calls, each under both.
   [[nodiscard]] limited_blob with(std::stop_token stop, std::chrono::nanoseconds timeout) const;
 
   [[nodiscard]] detail::call_site site() const noexcept { return site_; }

@@ -23,7 +23,7 @@ namespace cosqlite {
 
 /// A committed change of one row, or a gap.
 struct change {
-  row_operation operation{};
+  row_operation operation{};      ///< what happened to the row
   std::string schema;             ///< "main", "temp", or the name of an attached database
   std::string table;              ///< empty in a gap
   std::int64_t rowid = 0;         ///< after the change; 0 in a WITHOUT ROWID table
@@ -45,10 +45,10 @@ enum class row_source : std::uint8_t {
 
 /// What `changes` reports, and how much it keeps.
 struct changes_options {
-  std::size_t buffer =
-      65'536;           ///< changes kept for the reader; a transaction that does not fit is dropped whole, as a gap
-  bool values = false;  ///< also the old and new values of the row; needs the preupdate hook
-  row_source source = row_source::automatic;
+  /// Changes kept for the reader; a transaction that does not fit is dropped whole, as a gap.
+  std::size_t buffer = 65'536;
+  bool values = false;                        ///< also the old and new values of the row; needs the preupdate hook
+  row_source source = row_source::automatic;  ///< which of SQLite's hooks tells of the rows
 };
 
 class change_stream;
@@ -139,6 +139,7 @@ class change_calls {
     (names.emplace_back(std::string_view(tables)), ...);
     return detail::watch_changes(here(), options, std::move(names), {});
   }
+  /// The same, with the options as they are by themselves.
   template <std::convertible_to<std::string_view>... T>
   [[nodiscard]] call<change_stream> changes(const T&... tables) {
     return changes(changes_options(), tables...);

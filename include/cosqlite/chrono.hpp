@@ -2,14 +2,14 @@
 /// Dates and times of std::chrono: as text that SQLite's own date functions read, and by choice as integers or Julian
 /// days.
 ///
-///     C++ type                     | stored as                                  | read from
-///     -----------------------------|--------------------------------------------|------------------------------------------
-///     sys_time, system_clock       | TEXT 2026-03-01 12:30:00[.123] in UTC      | every date and time text, Julian
-///     days sys_days, year_month_day     | TEXT 2026-03-01                            | the same; the day in UTC
-///     hh_mm_ss                     | TEXT 12:30:00[.123]                        | the same; the time of day in UTC
-///     duration                     | INTEGER (REAL) count of its own unit       | the same, and TEXT
-///     [±]HH:MM[:SS[.123]] unix_time<Duration>          | INTEGER (REAL) count since 1970            | the same
-///     julian_day<Duration>         | REAL                                       | REAL, INTEGER
+/// | C++ type | stored as | read from |
+/// |---|---|---|
+/// | `sys_time`, `system_clock::time_point` | TEXT `2026-03-01 12:30:00[.123]` in UTC | texts, Julian days |
+/// | `sys_days`, `year_month_day` | TEXT `2026-03-01` | the same; the day in UTC |
+/// | `hh_mm_ss` | TEXT `12:30:00[.123]` | the same; the time of day in UTC |
+/// | `duration` | INTEGER (REAL) count of its own unit | the same, and TEXT `[±]HH:MM[:SS[.123]]` |
+/// | `unix_time<Duration>` | INTEGER (REAL) count since 1970 | the same |
+/// | `julian_day<Duration>` | REAL | REAL, INTEGER |
 ///
 /// A text is written with as many digits as the type has, so that texts of one type sort as the times do.
 ///
@@ -43,7 +43,9 @@ class unix_time {
  public:
   using time_point = std::chrono::sys_time<Duration>;
   constexpr unix_time() noexcept = default;
+  /// From a point in time of std::chrono, and back.
   constexpr unix_time(time_point t) noexcept : time_(t) {}
+  /// The point in time.
   [[nodiscard]] constexpr time_point time() const noexcept { return time_; }
   constexpr operator time_point() const noexcept { return time_; }
   friend constexpr auto operator<=>(const unix_time&, const unix_time&) = default;
@@ -59,7 +61,9 @@ class julian_day {
  public:
   using time_point = std::chrono::sys_time<Duration>;
   constexpr julian_day() noexcept = default;
+  /// From a point in time of std::chrono, and back.
   constexpr julian_day(time_point t) noexcept : time_(t) {}
+  /// The point in time.
   [[nodiscard]] constexpr time_point time() const noexcept { return time_; }
   constexpr operator time_point() const noexcept { return time_; }
   friend constexpr auto operator<=>(const julian_day&, const julian_day&) = default;

@@ -116,11 +116,12 @@ class COSQLITE_API connection : public connection_calls<connection> {
   [[nodiscard]] limited_connection with(std::chrono::nanoseconds timeout) const;
   /// The same calls, stopped (`cancelled_error`) when \p stop is requested, from any thread.
   [[nodiscard]] limited_connection with(std::stop_token stop) const;
-  /// Both.
+  /// The same calls under both.
   [[nodiscard]] limited_connection with(std::stop_token stop, std::chrono::nanoseconds timeout) const;
 
   /// Stops the call that is running now, if any: it throws `cancelled_error`. What is queued stays.
   void interrupt() noexcept;
+  /// Whether calls are taken: false before `open`, once `close` has been called, and after a move.
   [[nodiscard]] bool is_open() const noexcept;
   /// Lets what was queued finish, then closes; a transaction that is still open then is rolled back. Later calls throw
   /// `closed_error`. Closing twice is no error.

@@ -36,20 +36,22 @@ COSQLITE_API std::string type_in_name(std::string_view column_name);
 /// \code
 /// cosqlite::converters convert;
 /// convert.add<std::chrono::sys_seconds>("TIMESTAMP");
-/// convert.add("POINT", [](const cosqlite::value_view& v) { return std::any(parse_point(v.get<std::string_view>()));
-/// }); const cosqlite::rows found = co_await db.query("SELECT at, place FROM visits"); std::any at = convert(found[0],
-/// 0);
+/// convert.add("POINT", [](const cosqlite::value_view& v) {
+///   return std::any(parse_point(v.get<std::string_view>()));
+/// });
+/// const cosqlite::rows found = co_await db.query("SELECT at, place FROM visits");
+/// std::any at = convert(found[0], 0);
 /// \endcode
 /// A column's type is what CREATE TABLE declares, letter case aside: first as a whole ("UNSIGNED BIG INT"), then its
-/// first word
-/// ("DECIMAL" for `DECIMAL(10,2)`). Expressions have none; name them `AS "at [timestamp]"` to give them one, which wins
-/// over the declaration. NULL gives a `Result` made of nothing. Columns without a converter give what `otherwise` makes
-/// of them: at first a Result that holds a `value`. `row.get<value>` is not touched by any of this.
+/// first word ("DECIMAL" for `DECIMAL(10,2)`). Expressions have none; name them `AS "at [timestamp]"` to give them one,
+/// which wins over the declaration. NULL gives a `Result` made of nothing. Columns without a converter give what
+/// `otherwise` makes of them: at first a Result that holds a `value`. `row.get<value>` is not touched by any of this.
 ///
 /// A plain object: fill it, then share it; `operator()` and `read` may be called from any thread.
 template <class Result = std::any>
 class basic_converters {
  public:
+  /// What turns a value that is not NULL into a Result.
   using converter = std::function<Result(const value_view&)>;
 
   basic_converters() {

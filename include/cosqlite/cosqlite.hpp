@@ -2,6 +2,9 @@
 /// Includes everything.
 #pragma once
 
+/// Everything that the library has.
+namespace cosqlite {}
+
 #include <cosqlite/adapter.hpp>
 #include <cosqlite/aggregate_function.hpp>
 #include <cosqlite/array.hpp>

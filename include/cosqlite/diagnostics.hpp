@@ -37,12 +37,14 @@ namespace cosqlite {
 /// Whether \p sql ends with a complete statement, as far as its tokens show: for reading SQL line by line.
 [[nodiscard]] COSQLITE_API bool complete_statement(std::string_view sql);
 
+/// How bad it is: worth knowing, worth changing, or able to lose data.
 enum class severity : std::uint8_t { note, warning, danger };
+/// "note", "warning" or "danger".
 [[nodiscard]] COSQLITE_API std::string_view to_string(severity level) noexcept;
 
 /// Something worth knowing.
 struct diagnostic {
-  severity level{};
+  severity level{};  ///< how bad it is
   std::string name;  ///< stable and short, such as "wal-reset"
   std::string text;  ///< what it means, and what to do
 };

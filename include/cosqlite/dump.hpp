@@ -26,7 +26,7 @@ namespace cosqlite {
 /// What a dump contains. A plain aggregate; strings are copied before `dump` returns.
 struct dump_options {
   std::string_view like = {};  ///< only tables and views whose name is LIKE this, with what belongs to them; empty: all
-  std::string_view schema = "main";
+  std::string_view schema = "main";  ///< "main", "temp", or the name of an attached database
 };
 
 class dump_stream;

@@ -30,6 +30,7 @@ namespace detail {
 /// when binding, a value) without a name is a `conversion_error`.
 template <class E>
 struct enum_text {
+  /// The name of \p v.
   static std::string_view to_sqlite(const E& v) {
     for (const auto& [value, name] : adapter<E>::names) {
       if (value == v) return name;
@@ -37,6 +38,7 @@ struct enum_text {
     detail::throw_unnamed_enum();
   }
 
+  /// The value with that name.
   static E from_sqlite(const value_view& v) {
     if (v.type() != value_type::text) v.refuse("the name of an enumeration's value");
     for (const auto& [value, name] : adapter<E>::names) {

@@ -116,6 +116,7 @@ class COSQLITE_API cancelled_error : public error {
 /// The call's deadline passed; `spent_in()` says where the time went.
 class COSQLITE_API timeout_error : public error {
  public:
+  /// What a call was doing when its time was up.
   enum class stage : std::uint8_t {
     queue,  ///< waiting behind other calls; the statement never ran
     lock,   ///< waiting for a lock that another connection holds
@@ -123,6 +124,7 @@ class COSQLITE_API timeout_error : public error {
   };
   timeout_error(const std::string& message, details d, stage s) : error(message, std::move(d)), stage_(s) {}
   ~timeout_error() override;
+  /// Where the time went.
   [[nodiscard]] stage spent_in() const noexcept { return stage_; }
 
  private:

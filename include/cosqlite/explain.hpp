@@ -17,14 +17,14 @@ namespace cosqlite {
 
 /// One step of a query plan, with the steps it is made of.
 struct plan_step {
-  int id = 0;
-  std::string detail;  ///< such as "SEARCH users USING INTEGER PRIMARY KEY (rowid=?)"
-  std::vector<plan_step> steps;
+  int id = 0;                    ///< SQLite's number of the step
+  std::string detail;            ///< such as "SEARCH users USING INTEGER PRIMARY KEY (rowid=?)"
+  std::vector<plan_step> steps;  ///< what it is made of
 };
 
 /// A query plan as a tree.
 struct query_plan {
-  std::vector<plan_step> steps;
+  std::vector<plan_step> steps;  ///< the uppermost steps
   /// The plan as text, a step a line, indented by two spaces a level.
   [[nodiscard]] COSQLITE_API std::string text() const;
   /// Whether a step reads a whole table (or index) row by row.
@@ -33,11 +33,11 @@ struct query_plan {
 
 /// What the schema says of a column.
 struct column_metadata {
-  std::string declared_type;
-  std::string collation;
-  bool not_null = false;
-  bool primary_key = false;
-  bool autoincrement = false;
+  std::string declared_type;   ///< as CREATE TABLE has it
+  std::string collation;       ///< the collation that it is compared with, such as "BINARY"
+  bool not_null = false;       ///< it has a NOT NULL constraint
+  bool primary_key = false;    ///< it is part of the primary key
+  bool autoincrement = false;  ///< it is AUTOINCREMENT
 };
 
 namespace detail {

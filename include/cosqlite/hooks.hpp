@@ -63,11 +63,11 @@ enum class authorizer_action : std::uint8_t {
 
 /// One question to the authorizer. Views are valid during the call.
 struct authorization {
-  authorizer_action action;
-  std::string_view first;   ///< table, index, pragma, operation …; see sqlite.org/c3ref/c_alter_table.html
-  std::string_view second;  ///< column, pragma argument, function name, savepoint name …
-  std::string_view schema;  ///< "main", "temp", …; may be empty
-  std::string_view source;  ///< the innermost trigger or view that asks; empty for the statement itself
+  authorizer_action action;  ///< what it is about
+  std::string_view first;    ///< table, index, pragma, operation …; see sqlite.org/c3ref/c_alter_table.html
+  std::string_view second;   ///< column, pragma argument, function name, savepoint name …
+  std::string_view schema;   ///< "main", "temp", …; may be empty
+  std::string_view source;   ///< the innermost trigger or view that asks; empty for the statement itself
 };
 
 /// What a trace reports.
@@ -83,7 +83,7 @@ struct trace_options {
 
 /// One event of a trace. Views are valid during the call.
 struct trace_event {
-  trace_kind kind;
+  trace_kind kind;                   ///< what has happened
   std::string_view sql;              ///< the text, parameters unfilled; a trigger and what runs in it come as comments
   std::string_view expanded;         ///< the text with values in place of parameters; only with trace_options::expanded
   std::chrono::nanoseconds elapsed;  ///< run time, for `profile`; SQLite measures it in milliseconds
@@ -91,14 +91,15 @@ struct trace_event {
 
 /// What happened to a row.
 enum class row_operation : std::uint8_t { insert, update, remove };
+/// "insert", "update" or "remove".
 [[nodiscard]] COSQLITE_API std::string_view to_string(row_operation operation) noexcept;
 
 /// A row as the update hook reports it: rowid tables only. Views are valid during the call.
 struct row_update {
-  row_operation operation;
-  std::string_view schema;
-  std::string_view table;
-  std::int64_t rowid;
+  row_operation operation;  ///< what has happened
+  std::string_view schema;  ///< "main", "temp", or the name of an attached database
+  std::string_view table;   ///< the row's table
+  std::int64_t rowid;       ///< the row, after the change
 };
 
 /// A row that is about to change. Valid during the call.
@@ -108,11 +109,11 @@ class COSQLITE_API preupdate {
             std::int64_t after) noexcept
       : operation(what), schema(in_schema), table(in_table), old_rowid(before), new_rowid(after), db_(db) {}
 
-  row_operation operation;
-  std::string_view schema;
-  std::string_view table;
-  std::int64_t old_rowid;  ///< 0 in a WITHOUT ROWID table
-  std::int64_t new_rowid;
+  row_operation operation;  ///< what is about to happen
+  std::string_view schema;  ///< "main", "temp", or the name of an attached database
+  std::string_view table;   ///< the row's table
+  std::int64_t old_rowid;   ///< before the change; 0 in a WITHOUT ROWID table
+  std::int64_t new_rowid;   ///< after the change
 
   /// The number of columns.
   [[nodiscard]] int size() const noexcept;
@@ -134,8 +135,8 @@ enum class commit_vote : std::uint8_t { commit, roll_back };
 
 /// A commit to a database in WAL mode. Views are valid during the call.
 struct wal_commit {
-  std::string_view schema;
-  int pages;  ///< pages in the write-ahead log now
+  std::string_view schema;  ///< the database that has committed
+  int pages;                ///< pages in the write-ahead log now
 };
 
 namespace detail {

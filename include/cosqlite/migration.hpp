@@ -58,10 +58,11 @@ enum class migration_state : std::uint8_t {
 
 /// One step, as a database knows it.
 struct migration_status {
-  std::int64_t version = 0;
-  std::string name;
-  migration_state state = migration_state::pending;
-  bool reversible = false;  ///< it has a way down
+  std::int64_t version = 0;                          ///< its number
+  std::string name;                                  ///< as it is called here, or in the database
+  migration_state state = migration_state::pending;  ///< how it stands
+  bool reversible = false;                           ///< it has a way down
+  /// When it was applied; nothing: not yet.
   std::optional<std::chrono::sys_time<std::chrono::milliseconds>> applied_at;
   std::chrono::microseconds duration{0};  ///< how long it took, without the commit
 };
@@ -86,9 +87,8 @@ enum class foreign_key_use : std::uint8_t { as_opened, off };
 ///
 /// The text of a step is several statements without BEGIN, COMMIT and the like, VACUUM, or `PRAGMA foreign_keys`, which
 /// a transaction ignores. A table that others refer to is rebuilt (made anew, copied, dropped, renamed) with foreign
-/// keys off: put
-/// `-- cosqlite: foreign_keys off` in the text's first line, or pass `foreign_key_use::off`. They are then off for this
-/// transaction alone, and PRAGMA foreign_key_check must find nothing before it commits.
+/// keys off: put `-- cosqlite: foreign_keys off` in the text's first line, or pass `foreign_key_use::off`. They are
+/// then off for this transaction alone, and PRAGMA foreign_key_check must find nothing before it commits.
 ///
 /// A value: copying it copies the steps. The connection must live, and stay on its loop, until a task is done; tasks
 /// start when awaited and resume on the connection's loop. Versions are positive; gaps are fine.
@@ -112,6 +112,7 @@ class COSQLITE_API migrator {
   /// Adds a step in C++. Its text cannot be compared: `changed` sees its name only.
   void add(std::int64_t version, std::string name, step up, step down = {},
            foreign_key_use keys = foreign_key_use::as_opened);
+  /// Adds a step in SQL, from string literals.
   void add(std::int64_t version, std::string name, const char* up_sql, const char* down_sql = "",
            foreign_key_use keys = foreign_key_use::as_opened);
 
@@ -148,6 +149,7 @@ class COSQLITE_API migrator {
   /// what the checks found. Needs as much room for temporary files as the database takes.
   [[nodiscard]] task<std::vector<migration_status>> dry_run(
       connection& db, std::source_location where = std::source_location::current()) const;
+  /// The same for `up(db, to)`.
   [[nodiscard]] task<std::vector<migration_status>> dry_run(
       connection& db, std::int64_t to, std::source_location where = std::source_location::current()) const;
 

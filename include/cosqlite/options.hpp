@@ -29,8 +29,8 @@ struct open_options {
   std::chrono::milliseconds busy_timeout{5000};  ///< how long a statement waits for others' locks
   journal journal_mode = journal::wal;           ///< ignored for read-only connections and in-memory databases
   sync synchronous = sync::full;                 ///< full: what a commit has acknowledged survives a power loss
-  bool foreign_keys = true;
-  bool defensive = true;         ///< SQL cannot corrupt the file on purpose
+  bool foreign_keys = true;                      ///< enforce foreign keys
+  bool defensive = true;                         ///< SQL cannot corrupt the file on purpose
   bool trusted_schema = true;    ///< views and triggers may use any function; off breaks FTS5 before SQLite 3.44
   bool uri = false;              ///< treat the path as a URI file name
   bool load_extensions = false;  ///< allow connection::load_extension

@@ -84,8 +84,11 @@ class COSQLITE_API leased_connection : public connection_calls<leased_connection
   leased_connection& operator=(leased_connection&&) noexcept;
   ~leased_connection();
 
+  /// As `connection::with`: the same calls under a deadline.
   [[nodiscard]] limited_lease with(std::chrono::nanoseconds timeout) const;
+  /// The same calls under a stop token.
   [[nodiscard]] limited_lease with(std::stop_token stop) const;
+  /// The same calls under both.
   [[nodiscard]] limited_lease with(std::stop_token stop, std::chrono::nanoseconds timeout) const;
 
   /// Gives it back now; later calls throw. Never blocks.
@@ -107,14 +110,17 @@ class pool_calls : public transaction_calls<Self>, public change_calls<Self> {
   [[nodiscard]] call<rows> query(sql_text sql, const A&... arguments) {
     return readers().query(sql, arguments...);
   }
+  /// As in `queries`, on a reader.
   template <class T, class... A>
   [[nodiscard]] call<std::vector<T>> query(sql_text sql, const A&... arguments) {
     return readers().template query<T>(sql, arguments...);
   }
+  /// As in `queries`, on a reader.
   template <class T, class... A>
   [[nodiscard]] call<T> query_one(sql_text sql, const A&... arguments) {
     return readers().template query_one<T>(sql, arguments...);
   }
+  /// As in `queries`, on a reader.
   template <class T, class... A>
   [[nodiscard]] call<std::optional<T>> query_optional(sql_text sql, const A&... arguments) {
     return readers().template query_optional<T>(sql, arguments...);
@@ -124,6 +130,7 @@ class pool_calls : public transaction_calls<Self>, public change_calls<Self> {
   [[nodiscard]] row_stream stream(sql_text sql, const A&... arguments) {
     return readers().stream(sql, arguments...);
   }
+  /// A typed stream, which keeps a reader to itself until it ends.
   template <class T, class... A>
   [[nodiscard]] typed_stream<T> stream(sql_text sql, const A&... arguments) {
     return readers().template stream<T>(sql, arguments...);
@@ -133,10 +140,12 @@ class pool_calls : public transaction_calls<Self>, public change_calls<Self> {
   [[nodiscard]] call<execute_result> execute(sql_text sql, const A&... arguments) {
     return writer().execute(sql, arguments...);
   }
+  /// As in `queries`, on the writer.
   template <std::ranges::input_range R>
   [[nodiscard]] call<execute_result> execute_many(sql_text sql, R&& rows) {
     return writer().execute_many(sql, std::forward<R>(rows));
   }
+  /// As in `queries`, on the writer.
   [[nodiscard]] call<> execute_script(sql_text sql) { return writer().execute_script(sql); }
 
   /// A live query that reads on a reader, whenever a commit on the writer has touched what it reads. It waits for the
@@ -195,11 +204,16 @@ class COSQLITE_API pool : public pool_calls<pool> {
   /// Dropping it open cancels what is under way and closes its connections in the background.
   ~pool();
 
+  /// The same calls, each with \p timeout from the moment it is awaited: it covers the wait for a connection too.
   [[nodiscard]] limited_pool with(std::chrono::nanoseconds timeout) const;
+  /// The same calls, stopped when \p stop is requested, from any thread.
   [[nodiscard]] limited_pool with(std::stop_token stop) const;
+  /// The same calls under both.
   [[nodiscard]] limited_pool with(std::stop_token stop, std::chrono::nanoseconds timeout) const;
 
+  /// What the pool does now and has done. Gives it at once.
   [[nodiscard]] pool_stats stats() const;
+  /// Whether calls are taken.
   [[nodiscard]] bool is_open() const noexcept;
   /// Refuses new calls, lets queued ones finish, ends leases once their queued calls have run, and closes every
   /// connection.

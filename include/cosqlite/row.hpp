@@ -87,8 +87,11 @@ class row {
   [[nodiscard]] std::string_view declared_type(int i) const { return check(i), names_->declared_type(i); }
   /// The storage class of column \p i.
   [[nodiscard]] value_type type(int i) const { return check(i), cells_[i].type; }
+  /// Whether column \p i is NULL.
   [[nodiscard]] bool is_null(int i) const { return type(i) == value_type::null; }
+  /// Column \p i, whatever its type.
   [[nodiscard]] value_view operator[](int i) const { return check(i), value_view(cells_[i], i); }
+  /// The column called \p name, whatever its type.
   [[nodiscard]] value_view operator[](std::string_view name) const { return (*this)[names_->index_of(name)]; }
 
   /// Column \p i (from 0) as \p T. `std::string_view` and `std::span<const std::byte>` borrow from the row. Throws
@@ -124,6 +127,7 @@ class row {
 /// All rows of a query, in memory, with random access. Movable; any thread may read it once it has been handed over.
 class rows {
  public:
+  /// A random-access iterator; `*i` makes a `row`.
   class iterator {
    public:
     using value_type = row;
@@ -157,17 +161,23 @@ class rows {
   rows() = default;
   explicit rows(detail::row_batch batch) noexcept : batch_(std::move(batch)) {}
 
+  /// The number of rows.
   [[nodiscard]] std::size_t size() const noexcept { return batch_.size(); }
+  /// Whether there are no rows.
   [[nodiscard]] bool empty() const noexcept { return batch_.size() == 0; }
   /// The row at \p i; \p i must be below size().
   [[nodiscard]] row operator[](std::size_t i) const noexcept { return {batch_.at(i), batch_.names().get()}; }
   /// The same with a check: std::out_of_range.
   [[nodiscard]] row at(std::size_t i) const;
+  /// The first row; std::out_of_range when there is none.
   [[nodiscard]] row front() const { return at(0); }
+  /// The first row, for range-for.
   [[nodiscard]] iterator begin() const noexcept { return {this, 0}; }
+  /// Behind the last row.
   [[nodiscard]] iterator end() const noexcept { return {this, static_cast<std::ptrdiff_t>(size())}; }
   /// The number of columns, also when there are no rows.
   [[nodiscard]] int columns() const noexcept { return batch_.names() ? batch_.names()->size() : 0; }
+  /// The name of column \p i, also when there are no rows.
   [[nodiscard]] const std::string& column_name(int i) const { return (*batch_.names())[i]; }
 
  private:

@@ -1,3 +1,5 @@
+/// \file
+/// Running coroutines from ordinary code, and the loop that they run on.
 #pragma once
 
 #include <cosqlite/detail/export.hpp>

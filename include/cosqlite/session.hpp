@@ -26,12 +26,12 @@ namespace cosqlite {
 /// One row of a changeset or patchset. By column; nothing where the set does not say (a column that an update left
 /// alone, the old values in a patchset).
 struct changeset_row {
-  row_operation operation{};
-  std::string table;
-  bool indirect = false;          ///< made by a trigger or a foreign key action
-  std::vector<bool> primary_key;  ///< which columns are the table's key
-  std::vector<std::optional<value>> old_values;
-  std::vector<std::optional<value>> new_values;
+  row_operation operation{};                     ///< what happened to the row
+  std::string table;                             ///< the row's table
+  bool indirect = false;                         ///< made by a trigger or a foreign key action
+  std::vector<bool> primary_key;                 ///< which columns are the table's key
+  std::vector<std::optional<value>> old_values;  ///< before an update or delete
+  std::vector<std::optional<value>> new_values;  ///< after an insert or update
 };
 
 /// Recorded changes as bytes: store them, send them, build one from bytes that came. The functions work on memory
@@ -40,10 +40,14 @@ struct changeset_row {
 class COSQLITE_API changeset {
  public:
   changeset() = default;
+  /// A changeset from bytes that were stored or sent.
   explicit changeset(bytes data) noexcept : data_(std::move(data)) {}
 
+  /// The bytes, to store or to send.
   [[nodiscard]] const bytes& data() const noexcept { return data_; }
+  /// Their number.
   [[nodiscard]] std::size_t size() const noexcept { return data_.size(); }
+  /// Whether nothing was recorded.
   [[nodiscard]] bool empty() const noexcept { return data_.empty(); }
   /// The changes that undo these. A patchset cannot be inverted: corrupt_error.
   [[nodiscard]] changeset inverted() const;
@@ -70,7 +74,7 @@ enum class conflict_answer : std::uint8_t { omit, replace, abort };
 
 /// A change that does not fit. Valid during the call.
 struct conflict {
-  conflict_kind kind{};
+  conflict_kind kind{};                       ///< why it does not fit
   changeset_row change;                       ///< empty for foreign_key
   std::vector<std::optional<value>> current;  ///< the row in the database, for data and conflict
   int violations = 0;                         ///< for foreign_key: how many

@@ -1,3 +1,5 @@
+/// \file
+/// Waiting for time to pass.
 #pragma once
 
 #include <cosqlite/detail/export.hpp>

@@ -12,11 +12,14 @@ namespace cosqlite {
 /// which every call copies before it returns.
 class sql_text {
  public:
+  /// From any string, at the caller's line.
   template <std::convertible_to<std::string_view> S>
   sql_text(const S& text, std::source_location where = std::source_location::current()) noexcept
       : text_(text), where_(where) {}
 
+  /// The SQL.
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
+  /// Where it was written.
   [[nodiscard]] const std::source_location& where() const noexcept { return where_; }
 
  private:

@@ -46,30 +46,37 @@ class statement {
   /// The parameters' names with their prefix, from the first; an empty string for `?`.
   [[nodiscard]] const std::vector<std::string>& parameters() const noexcept { return parameters_; }
 
+  /// Runs it for its effect.
   template <class... A>
   [[nodiscard]] call<execute_result> execute(const A&... arguments) {
     return call<execute_result>(build(detail::execute_operation, arguments...));
   }
+  /// All rows, untyped.
   template <int NoRowType = 0, class... A>  // so that query<T>(…) can only mean the typed one
   [[nodiscard]] call<rows> query(const A&... arguments) {
     return call<rows>(build(detail::query_operation, arguments...));
   }
+  /// All rows as \p T.
   template <class T, class... A>
   [[nodiscard]] call<std::vector<T>> query(const A&... arguments) {
     return call<std::vector<T>>(build(detail::all_rows<T>::type, arguments...));
   }
+  /// The first row as \p T. No row: `no_row_error`.
   template <class T, class... A>
   [[nodiscard]] call<T> query_one(const A&... arguments) {
     return call<T>(build(detail::first_row<T>::type, arguments...));
   }
+  /// The first row as \p T, or nothing.
   template <class T, class... A>
   [[nodiscard]] call<std::optional<T>> query_optional(const A&... arguments) {
     return call<std::optional<T>>(build(detail::maybe_row<T>::type, arguments...));
   }
+  /// A stream of untyped rows.
   template <int NoRowType = 0, class... A>  // so that stream<T>(…) can only mean the typed one
   [[nodiscard]] row_stream stream(const A&... arguments) {
     return row_stream(site_, build(detail::fetch_operation, arguments...));
   }
+  /// A stream of rows as \p T.
   template <class T, class... A>
   [[nodiscard]] typed_stream<T> stream(const A&... arguments) {
     return typed_stream<T>(site_, build(detail::all_rows<T>::fetch, arguments...));

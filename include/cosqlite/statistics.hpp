@@ -27,24 +27,24 @@ struct connection_stats {
   // From sqlite3_db_status.
   std::int64_t pages_read_from_cache = 0;  ///< page cache hits
   std::int64_t pages_read_from_file = 0;   ///< page cache misses
-  std::int64_t pages_written = 0;
-  std::int64_t pages_spilled = 0;      ///< pages written in the middle of a transaction for want of memory
-  std::int64_t cache_memory = 0;       ///< bytes of the page cache
-  std::int64_t schema_memory = 0;      ///< bytes of the parsed schema
-  std::int64_t statement_memory = 0;   ///< bytes of prepared statements
-  std::int64_t lookaside_used = 0;     ///< lookaside slots in use
-  bool deferred_foreign_keys = false;  ///< deferred foreign keys are violated now
+  std::int64_t pages_written = 0;          ///< pages written to the file or its log
+  std::int64_t pages_spilled = 0;          ///< pages written in the middle of a transaction for want of memory
+  std::int64_t cache_memory = 0;           ///< bytes of the page cache
+  std::int64_t schema_memory = 0;          ///< bytes of the parsed schema
+  std::int64_t statement_memory = 0;       ///< bytes of prepared statements
+  std::int64_t lookaside_used = 0;         ///< lookaside slots in use
+  bool deferred_foreign_keys = false;      ///< deferred foreign keys are violated now
 };
 
 /// Counters of one prepared statement.
 struct statement_stats {
-  std::string sql;
-  bool read_only = false;
-  bool running = false;  ///< stepped and not yet reset
-  std::int64_t runs = 0;
-  std::int64_t steps = 0;            ///< instructions of SQLite's virtual machine
-  std::int64_t full_scan_steps = 0;  ///< rows stepped through in scans of whole tables: an index may be missing
-  std::int64_t sorts = 0;
+  std::string sql;                        ///< its text, without values
+  bool read_only = false;                 ///< it writes nothing
+  bool running = false;                   ///< stepped and not yet reset
+  std::int64_t runs = 0;                  ///< times that it was run
+  std::int64_t steps = 0;                 ///< instructions of SQLite's virtual machine
+  std::int64_t full_scan_steps = 0;       ///< rows stepped through in scans of whole tables: an index may be missing
+  std::int64_t sorts = 0;                 ///< sorts that no index has saved
   std::int64_t automatic_index_rows = 0;  ///< rows put into indexes made for one run: an index is missing
   std::int64_t reprepares = 0;            ///< times that it was compiled anew
   std::int64_t memory = 0;                ///< bytes
@@ -64,6 +64,7 @@ COSQLITE_API call<std::int64_t> data_version(const call_site& site, std::source_
 template <class Self>
 class statistics_calls {
  public:
+  /// Of the connection.
   [[nodiscard]] call<connection_stats> stats(std::source_location where = std::source_location::current()) {
     return detail::connection_statistics(here(), where);
   }

@@ -1,3 +1,5 @@
+/// \file
+/// The coroutine type.
 #pragma once
 
 #include <cosqlite/detail/export.hpp>

@@ -28,7 +28,7 @@ enum class tx_mode : std::uint8_t { deferred, immediate, exclusive };
 
 /// How `transact` runs its body.
 struct transact_options {
-  tx_mode mode = tx_mode::immediate;
+  tx_mode mode = tx_mode::immediate;  ///< how BEGIN takes its locks
   /// Runs of the body at most. Above 1 the body is run again after SQLITE_BUSY at BEGIN and after SQLITE_BUSY_SNAPSHOT,
   /// so it must be repeatable.
   int attempts = 1;
@@ -76,9 +76,11 @@ class COSQLITE_API transaction : public queries<transaction>, public blob_calls<
     return detail::make_callable(site(), std::move(job), where);
   }
 
-  /// The same calls under a deadline (each from its own await), a stop token, or both.
+  /// The same calls under a deadline, each from its own await.
   [[nodiscard]] auto with(std::chrono::nanoseconds timeout);
+  /// The same calls under a stop token.
   [[nodiscard]] auto with(std::stop_token stop);
+  /// The same calls under both.
   [[nodiscard]] auto with(std::stop_token stop, std::chrono::nanoseconds timeout);
 
   /// False once commit or rollback has succeeded, or after a move.
@@ -225,6 +227,7 @@ class transaction_calls {
                               std::source_location where = std::source_location::current()) {
     return transact(std::forward<F>(body), transact_options{mode, 1, std::chrono::milliseconds(5)}, where);
   }
+  /// The same, with the options of \p options: above all, to run the body again where that can help.
   template <class F>
   [[nodiscard]] auto transact(F&& body, transact_options options,
                               std::source_location where = std::source_location::current()) {

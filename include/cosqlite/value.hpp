@@ -50,10 +50,13 @@ struct cell {
 /// store.
 class value {
  public:
+  /// NULL, INTEGER, REAL, TEXT, BLOB, in this order.
   using storage = std::variant<std::monostate, std::int64_t, double, std::string, bytes>;
 
+  /// NULL.
   value() noexcept = default;
   value(std::nullptr_t) noexcept {}
+  /// From whatever SQLite stores.
   value(std::int64_t v) noexcept : storage_(v) {}
   value(int v) noexcept : storage_(std::int64_t{v}) {}
   value(double v) noexcept : storage_(v) {}
@@ -62,7 +65,9 @@ class value {
   value(const char* v) : storage_(std::string(v)) {}
   value(bytes v) noexcept : storage_(std::move(v)) {}
 
+  /// Its storage class.
   [[nodiscard]] value_type type() const noexcept { return static_cast<value_type>(storage_.index()); }
+  /// Whether it is NULL.
   [[nodiscard]] bool is_null() const noexcept { return storage_.index() == 0; }
   /// The variant itself, for std::visit and std::get.
   [[nodiscard]] const storage& variant() const noexcept { return storage_; }
@@ -81,7 +86,9 @@ class value {
 class value_view {
  public:
   explicit value_view(const detail::cell& c, int column = -1) noexcept : cell_(c), column_(column) {}
+  /// Its storage class.
   [[nodiscard]] value_type type() const noexcept { return cell_.type; }
+  /// Whether it is NULL.
   [[nodiscard]] bool is_null() const noexcept { return cell_.type == value_type::null; }
   /// The value as \p T, by the rules of `row::get`. Throws `conversion_error`.
   template <class T>
@@ -100,7 +107,7 @@ class value_view {
 /// Binds a BLOB of \p size zero bytes without building it in memory; write it later through `connection::open_blob`.
 struct zeroblob {
   explicit zeroblob(std::uint64_t n) noexcept : size(n) {}
-  std::uint64_t size;
+  std::uint64_t size;  ///< bytes
 };
 
 /// An argument for a named parameter; build it with `named`.

@@ -1,3 +1,5 @@
+/// \file
+/// Awaiting several things at once.
 #pragma once
 
 #include <cosqlite/detail/awaitable.hpp>
