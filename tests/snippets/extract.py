@@ -287,6 +287,12 @@ def check_links(path, page):
                 yield f"{page}:{number}: {file} has no heading {fragment}"
 
 
+def check_width(path, page):
+    for number, line in prose(path):
+        if len(line) > 120 and not line.startswith(("|", "!")):
+            yield f"{page}:{number}: is wider than 120 columns"
+
+
 def check_quickstart(root):
     """README's first program is the example of that name, and fits on a screen."""
     first = next((b for b in blocks(root / "README.md", "README.md") if b.language == "cpp"), None)
@@ -308,7 +314,7 @@ def check(root, listed):
         for block in found:
             if trouble := check_block(root, block):
                 failures.append(f"{block.place}: {trouble}")
-        failures += check_links(root / page, page)
+        failures += [*check_links(root / page, page), *check_width(root / page, page)]
     return report(count, failures)
 
 
