@@ -154,6 +154,7 @@ class pool_calls : public transaction_calls<Self>, public change_calls<Self> {
   [[nodiscard]] live_query<rows> observe(sql_text sql, const A&... arguments) {
     return {detail::start_live(self().read_site(), self().site(), sql, arguments...), detail::observe_operation()};
   }
+  /// The same, of \p T.
   template <class T, class... A>
   [[nodiscard]] live_query<std::vector<T>> observe(sql_text sql, const A&... arguments) {
     return {detail::start_live(self().read_site(), self().site(), sql, arguments...), detail::observed_rows<T>::type};
