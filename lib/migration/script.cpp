@@ -1,4 +1,4 @@
-#include "migration_script.hpp"
+#include "migration/script.hpp"
 
 #include <sqlite3.h>
 
