@@ -78,6 +78,7 @@ migrator migrator::from_directory(const std::filesystem::path& folder) { return 
 
 void migrator::application_id(std::int32_t id) { plan().application_id = id; }
 void migrator::lock_timeout(std::chrono::milliseconds most) { plan().lock_timeout = most; }
+void migrator::on_step(std::function<void(const migration_status&)> observer) { plan().on_step = std::move(observer); }
 void migrator::prepare_copy(std::function<task<>(connection&)> prepare) { plan().prepare_copy = std::move(prepare); }
 
 task<std::vector<migration_status>> migrator::up(connection& db, std::source_location where) const {
@@ -103,6 +104,11 @@ task<std::vector<migration_status>> migrator::dry_run(connection& db, std::sourc
 task<std::vector<migration_status>> migrator::dry_run(connection& db, std::int64_t to,
                                                       std::source_location where) const {
   return detail::try_out(shared(plan_), db, migration_target{migration_direction::up, to}, where);
+}
+
+task<std::vector<migration_status>> migrator::dry_run_down(connection& db, std::int64_t to,
+                                                           std::source_location where) const {
+  return detail::try_out(shared(plan_), db, migration_target{migration_direction::down, to}, where);
 }
 
 }  // namespace cosqlite

@@ -224,6 +224,38 @@ TEST_CASE("a failing step leaves nothing of itself, names itself and keeps those
   });
 }
 
+TEST_CASE("a step whose COMMIT fails is named, and leaves nothing of itself") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    migrator steps = three_steps();
+    steps.add(4, "dangling", "PRAGMA defer_foreign_keys = on; CREATE TABLE half(a); INSERT INTO orders VALUES (1, 99)");
+    const migration_error e = co_await failure_of<migration_error>(steps.up(db));
+    CHECK(e.version() == 4);
+    CHECK(e.name() == "SQLITE_CONSTRAINT_FOREIGNKEY");
+    CHECK(contains(e.what(), "migration 4 (dangling) failed, nothing of it was kept: FOREIGN KEY constraint failed"));
+    CHECK(schema_of(file) == "cosqlite_migrations emails orders users");
+    const int orders = co_await db.query_one<int>("SELECT count(*) FROM orders");
+    CHECK(orders == 0);
+  });
+}
+
+TEST_CASE("a way back that fails takes nothing back") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    migrator steps;
+    steps.add(1, "a", "CREATE TABLE a(b)", "DROP TABLE a; DROP TABLE nowhere");
+    co_await steps.up(db);
+    const migration_error e = co_await failure_of<migration_error>(steps.down(db, 0));
+    CHECK(
+        contains(e.what(), "migration 1 (a) could not be taken back, nothing of it was kept: no such table: nowhere"));
+    CHECK(schema_of(file) == "a cosqlite_migrations");
+    const std::vector<migration_status> all = co_await steps.status(db);
+    CHECK(all.at(0).state == migration_state::applied);
+  });
+}
+
 TEST_CASE("a first step that fails leaves no table of the history behind") {
   temp_database file;
   on_loop([&]() -> task<> {
@@ -290,11 +322,19 @@ TEST_CASE("a changed, renamed, missing or late step is refused, and status says 
     CHECK(c.version() == 1);
     CHECK(contains(c.what(), "migration 1 (users) was changed after it had been applied"));
     CHECK(contains(c.what(), "restore its text, and make the change in a new step"));
+    const std::vector<migration_status> edited = co_await changed.status(db);
+    CHECK(edited.at(0).state == migration_state::changed);
+    CHECK(edited.at(1).state == migration_state::applied);
 
     migrator missing;
     missing.add(2, "emails", "ALTER TABLE users ADD COLUMN email TEXT; CREATE UNIQUE INDEX emails ON users(email);");
     const migration_error m = co_await failure_of<migration_error>(missing.up(db));
     CHECK(contains(m.what(), "migration 1 (users) was applied, but is not among the steps any more: put it back"));
+    const std::vector<migration_status> without_first = co_await missing.status(db);
+    REQUIRE(without_first.size() == 2);
+    CHECK(without_first[0].state == migration_state::missing);
+    CHECK(without_first[0].name == "users");
+    CHECK(to_string(without_first[0].state) == "missing");
 
     migrator newer;
     newer.add(1, "users", "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;");
@@ -324,6 +364,24 @@ TEST_CASE("a changed, renamed, missing or late step is refused, and status says 
     CHECK(unknown[1].state == migration_state::newer);
     CHECK(to_string(unknown[1].state) == "newer");
     CHECK(schema_of(file) == "cosqlite_migrations emails users");
+  });
+}
+
+TEST_CASE("a database that does not fit is refused by down and by the dry runs too") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    co_await three_steps().up(db);
+    migrator older;
+    older.add(1, "users", "CREATE TABLE users(id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;",
+              "DROP TABLE users;");
+    const migration_error down = co_await failure_of<migration_error>(older.down(db, 0));
+    CHECK(contains(down.what(), "newer than this program"));
+    const migration_error dry = co_await failure_of<migration_error>(older.dry_run(db));
+    CHECK(contains(dry.what(), "newer than this program"));
+    const migration_error dry_down = co_await failure_of<migration_error>(older.dry_run_down(db, 0));
+    CHECK(contains(dry_down.what(), "newer than this program"));
+    CHECK(schema_of(file) == "cosqlite_migrations emails orders users");
   });
 }
 
@@ -433,6 +491,35 @@ TEST_CASE("a folder with a bad or a duplicate name is refused, with the name") {
   CHECK_THROWS_AS(migrator::from_directory(folder / "nowhere"), cosqlite::io_error);
 }
 
+TEST_CASE("a file of steps that cannot be read is an error that names it") {
+  temp_database file;
+  const std::filesystem::path unreadable = file.folder() / "0001_users.up.sql";
+  SECTION("a folder by that name") { std::filesystem::create_directory(unreadable); }
+  SECTION("a link to nowhere") { std::filesystem::create_symlink(file.folder() / "gone", unreadable); }
+  try {
+    static_cast<void>(migrator::from_directory(file.folder()));
+    FAIL("nothing was thrown");
+  } catch (const cosqlite::io_error& e) {
+    CHECK(contains(e.what(), "cannot read " + unreadable.string()));
+  }
+}
+
+TEST_CASE("a long file of steps is read whole, and an empty one is no step") {
+  temp_database file;
+  std::string text = "CREATE TABLE a(b);\n";
+  for (int i = 0; i < 2000; ++i) text += "INSERT INTO a VALUES (" + std::to_string(i) + ");\n";
+  write_file(file.folder() / "0001_a.up.sql", text);
+  on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    const migrator steps = migrator::from_directory(file.folder());
+    co_await steps.up(db);
+    const int rows = co_await db.query_one<int>("SELECT count(*) FROM a");
+    CHECK(rows == 2000);
+  });
+  write_file(file.folder() / "0002_empty.up.sql", "");
+  CHECK_THROWS_AS(migrator::from_directory(file.folder()), migration_error);
+}
+
 TEST_CASE("a table is rebuilt with foreign keys off, and they are on again after") {
   temp_database file;
   on_loop([&]() -> task<> {
@@ -471,6 +558,36 @@ TEST_CASE("a rebuild that breaks foreign keys is undone, and they are on again a
     const int on = co_await db.query_one<int>("PRAGMA foreign_keys");
     CHECK(on == 1);
     co_await failure_of<cosqlite::constraint_error>(db.execute("INSERT INTO orders VALUES (9, 99)"));
+  });
+}
+
+TEST_CASE("foreign keys that a rebuild makes senseless fail the step by name") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    migrator steps = three_steps();
+    steps.add(4, "no key",
+              "CREATE TABLE child(p REFERENCES parent(x)); CREATE TABLE parent(x); INSERT INTO child VALUES (1)", "",
+              foreign_key_use::off);
+    const migration_error e = co_await failure_of<migration_error>(steps.up(db));
+    CHECK(e.version() == 4);
+    CHECK(contains(e.what(), "migration 4 (no key) failed, nothing of it was kept: foreign key mismatch"));
+    CHECK(schema_of(file) == "cosqlite_migrations emails orders users");
+    const int on = co_await db.query_one<int>("PRAGMA foreign_keys");
+    CHECK(on == 1);
+  });
+}
+
+TEST_CASE("a connection that does not enforce foreign keys is left so by a rebuild") {
+  on_loop([]() -> task<> {
+    cosqlite::open_options options;
+    options.foreign_keys = false;
+    connection db = co_await cosqlite::open(":memory:", options);
+    migrator steps;
+    steps.add(1, "a", "-- cosqlite: foreign_keys off\nCREATE TABLE a(b)");
+    co_await steps.up(db);
+    const int on = co_await db.query_one<int>("PRAGMA foreign_keys");
+    CHECK(on == 0);
   });
 }
 
@@ -525,6 +642,69 @@ TEST_CASE("a dry run changes nothing and finds what would fail") {
   });
 }
 
+TEST_CASE("a dry run of the way down changes nothing, and is refused where down would be") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    migrator steps = three_steps();
+    steps.add(4, "bad way back", "CREATE TABLE d(e CHECK (e > 0))",
+              "PRAGMA ignore_check_constraints = on; INSERT INTO d VALUES (-1)");
+    co_await steps.up(db);
+    const std::vector<migration_status> nothing = co_await steps.dry_run_down(db, 4);
+    CHECK(nothing.empty());
+    steps.add(5, "last", "CREATE TABLE l(m)", "DROP TABLE l");
+    co_await steps.up(db);
+    const std::vector<migration_status> one = co_await steps.dry_run_down(db, 4);
+    CHECK(versions(one) == std::vector<std::int64_t>{5});
+    const migration_error e = co_await failure_of<migration_error>(steps.dry_run_down(db, 3));
+    CHECK(contains(e.what(), "integrity_check after the steps: CHECK constraint failed in d"));
+    const migration_error nowhere = co_await failure_of<migration_error>(steps.dry_run_down(db, 77));
+    CHECK(contains(nowhere.what(), "there is no migration of version 77"));
+    CHECK(schema_of(file) == "cosqlite_migrations d emails l orders users");
+  });
+}
+
+TEST_CASE("a dry run refuses a database that is damaged already") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::open_options options;
+    options.foreign_keys = false;
+    connection db = co_await cosqlite::open(file.path(), options);
+    co_await three_steps().up(db);
+    co_await db.execute("INSERT INTO orders VALUES (1, 99)");
+    const migration_error e = co_await failure_of<migration_error>(three_steps().dry_run(db));
+    CHECK(contains(e.what(), "foreign_key_check before any step: 1 row refers to rows that do not exist"));
+  });
+}
+
+TEST_CASE("a dry run that cannot read the database, or has no room for its copy, says so") {
+  temp_database file;
+  raw_database other(file.path());
+  other.execute("PRAGMA journal_mode = delete; CREATE TABLE t(a)");
+  on_loop([&]() -> task<> {
+    cosqlite::open_options options;
+    options.busy_timeout = std::chrono::milliseconds(1);
+    options.journal_mode = cosqlite::journal::keep;
+    connection db = co_await cosqlite::open(file.path(), options);
+    other.execute("BEGIN EXCLUSIVE");
+    const cosqlite::busy_error busy = co_await failure_of<cosqlite::busy_error>(three_steps().dry_run(db));
+    CHECK(contains(busy.what(), "cannot copy the database for a dry run"));
+    other.execute("COMMIT");
+    const char* before = std::getenv("TMPDIR");
+    const std::string kept = before ? before : "";
+    setenv("TMPDIR", (file.folder() / "nowhere").c_str(), 1);
+    const cosqlite::io_error missing = co_await failure_of<cosqlite::io_error>(three_steps().dry_run(db));
+    CHECK(contains(missing.what(), "TMPDIR"));
+    if (before) {
+      setenv("TMPDIR", kept.c_str(), 1);
+    } else {
+      unsetenv("TMPDIR");
+    }
+    const std::vector<migration_status> done = co_await three_steps().dry_run(db);
+    CHECK(done.size() == 3);
+  });
+}
+
 TEST_CASE("a dry run can be given the functions that its steps need") {
   on_loop([]() -> task<> {
     connection db = co_await cosqlite::open(":memory:");
@@ -557,6 +737,90 @@ TEST_CASE("the application_id is checked, and given to a database that has none"
   });
 }
 
+TEST_CASE("a step waits for others' locks for as long as lock_timeout says") {
+  temp_database file;
+  raw_database other(file.path());
+  other.execute("PRAGMA journal_mode = wal; BEGIN IMMEDIATE");
+  on_loop([&]() -> task<> {
+    cosqlite::open_options options;
+    options.busy_timeout = std::chrono::milliseconds(1);
+    connection db = co_await cosqlite::open(file.path(), options);
+    migrator steps = three_steps();
+    steps.lock_timeout(std::chrono::milliseconds(0));
+    co_await failure_of<cosqlite::busy_error>(steps.up(db));
+    steps.lock_timeout(std::chrono::minutes(5));
+    const auto let_go = [&other]() -> task<> {
+      raw_database& holder = other;
+      co_await cosqlite::sleep_for(std::chrono::milliseconds(50));
+      holder.execute("COMMIT");
+    };
+    auto [done, nothing] = co_await cosqlite::when_all(steps.up(db), let_go());
+    CHECK(done.size() == 3);
+  });
+}
+
+TEST_CASE("a step waits for readers that hold its COMMIT up") {
+  temp_database file;
+  raw_database other(file.path());
+  other.execute("PRAGMA journal_mode = delete; CREATE TABLE t(a); BEGIN; SELECT count(*) FROM t");
+  on_loop([&]() -> task<> {
+    cosqlite::open_options options;
+    options.busy_timeout = std::chrono::milliseconds(1);
+    options.journal_mode = cosqlite::journal::keep;
+    connection db = co_await cosqlite::open(file.path(), options);
+    const migrator steps = three_steps();
+    const auto let_go = [&other]() -> task<> {
+      raw_database& holder = other;
+      co_await cosqlite::sleep_for(std::chrono::milliseconds(50));
+      holder.execute("COMMIT");
+    };
+    auto [done, nothing] = co_await cosqlite::when_all(steps.up(db), let_go());
+    CHECK(done.size() == 3);
+  });
+}
+
+TEST_CASE("several connections of one program run each step once") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    std::vector<connection> all;
+    for (int i = 0; i < 4; ++i) {
+      connection db = co_await cosqlite::open(file.path());
+      all.push_back(std::move(db));
+    }
+    const migrator steps = counting_steps();
+    std::vector<task<std::vector<migration_status>>> starts;
+    for (connection& db : all) starts.push_back(steps.up(db));
+    const std::vector<std::vector<migration_status>> done = co_await cosqlite::when_all(std::move(starts));
+    std::size_t sum = 0;
+    for (const std::vector<migration_status>& d : done) sum += d.size();
+    CHECK(sum == 10);
+    const int runs = co_await all[0].query_one<int>("SELECT count(*) FROM runs");
+    CHECK(runs == 10);
+  });
+}
+
+TEST_CASE("an observer is told of each step that is committed, and of no other") {
+  on_loop([]() -> task<> {
+    connection db = co_await cosqlite::open(":memory:");
+    migrator steps = three_steps();
+    steps.add(4, "bad", "INSERT INTO nowhere VALUES (1)");
+    std::vector<std::string> told;
+    steps.on_step(
+        [&told](const migration_status& s) { told.push_back(s.name + " " + std::string(to_string(s.state))); });
+    co_await failure_of<migration_error>(steps.dry_run(db));
+    CHECK(told.empty());
+    co_await failure_of<migration_error>(steps.up(db));
+    CHECK(told == std::vector<std::string>{"users applied", "emails applied", "orders applied"});
+    told.clear();
+    co_await steps.down(db, 2);
+    CHECK(told == std::vector<std::string>{"orders pending"});
+    steps.on_step([](const migration_status&) { throw std::domain_error("observer"); });
+    co_await failure_of<std::domain_error>(steps.up(db, 3));
+    const std::vector<migration_status> all = co_await steps.status(db);
+    CHECK(all.at(2).state == migration_state::applied);
+  });
+}
+
 TEST_CASE("tasks under way and copies keep the steps that they have") {
   on_loop([]() -> task<> {
     connection db = co_await cosqlite::open(":memory:");
@@ -578,8 +842,11 @@ TEST_CASE("helper: up", "[.]") {
   const std::string path = std::getenv("COSQLITE_TEST_DATABASE");
   on_loop([&]() -> task<> {
     cosqlite::open_options options;
-    options.busy_timeout = std::chrono::milliseconds(20);
-    options.journal_mode = cosqlite::journal::keep;
+    // Where the file is there, whoever waits is the migrator.
+    if (std::getenv("COSQLITE_TEST_IMPATIENT")) {
+      options.busy_timeout = std::chrono::milliseconds(20);
+      options.journal_mode = cosqlite::journal::keep;
+    }
     connection db = co_await cosqlite::open(path, options);
     co_await counting_steps().up(db);
   });
@@ -590,6 +857,7 @@ TEST_CASE("helper: up and down for ever", "[.]") {
   on_loop([&]() -> task<> {
     cosqlite::open_options options;
     options.synchronous = cosqlite::sync::off;
+    options.journal_mode = cosqlite::journal::keep;
     connection db = co_await cosqlite::open(path, options);
     const migrator steps = page_steps();
     for (;;) {
@@ -601,7 +869,13 @@ TEST_CASE("helper: up and down for ever", "[.]") {
 
 TEST_CASE("processes that start at the same moment run each step once") {
   temp_database file;
-  raw_database(file.path()).execute("PRAGMA journal_mode = wal");
+  const auto mode = GENERATE(as<std::string>(), "wal", "delete", "none: the file is not there yet");
+  INFO("journal mode " << mode);
+  unsetenv("COSQLITE_TEST_IMPATIENT");
+  if (!mode.starts_with("none")) {
+    raw_database(file.path()).execute(("PRAGMA journal_mode = " + mode).c_str());
+    setenv("COSQLITE_TEST_IMPATIENT", "1", 1);
+  }
   std::vector<pid_t> children;
   for (int i = 0; i < 6; ++i) children.push_back(start_helper("helper: up", file.path()));
   for (const pid_t child : children) CHECK(status_of(child) == 0);
@@ -613,6 +887,9 @@ TEST_CASE("processes that start at the same moment run each step once") {
 
 TEST_CASE("killed at any moment, the version is the old or the new one") {
   temp_database file;
+  const auto mode = GENERATE(as<std::string>(), "wal", "delete", "truncate");
+  raw_database(file.path()).execute(("PRAGMA journal_mode = " + mode + "; CREATE TABLE first(a)").c_str());
+  INFO("journal mode " << mode);
   std::mt19937 random(11);
   std::int64_t seen = 0;
   for (int round = 0; round < 20; ++round) {

@@ -127,6 +127,9 @@ class COSQLITE_API migrator {
   /// How long a step waits for other writers, who may be running the same steps: ten minutes at first. Then:
   /// `busy_error`.
   void lock_timeout(std::chrono::milliseconds most);
+  /// Is told of each step as soon as it is committed, on the loop; not of those of dry runs. What it throws ends `up` or
+  /// `down`; the step stays.
+  void on_step(std::function<void(const migration_status&)> observer);
   /// Run on each connection that a `dry_run` opens to its copy: to register the functions and collations that the steps
   /// use.
   void prepare_copy(std::function<task<>(connection&)> prepare);
@@ -151,6 +154,9 @@ class COSQLITE_API migrator {
       connection& db, std::source_location where = std::source_location::current()) const;
   /// The same for `up(db, to)`.
   [[nodiscard]] task<std::vector<migration_status>> dry_run(
+      connection& db, std::int64_t to, std::source_location where = std::source_location::current()) const;
+  /// What `down` would do, tried out in the same way.
+  [[nodiscard]] task<std::vector<migration_status>> dry_run_down(
       connection& db, std::int64_t to, std::source_location where = std::source_location::current()) const;
 
  private:

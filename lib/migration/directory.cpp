@@ -5,11 +5,12 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -45,8 +46,14 @@ std::optional<file_name> parse_file_name(std::string_view text) {
 
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) throw io_error("cannot read " + path.string() + ": " + std::strerror(errno), {SQLITE_CANTOPEN});
+  const bool opened = file.is_open();
+  std::string text;
+  std::array<char, 4096> part;
+  while (file.read(part.data(), part.size()) || file.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  if (!opened || file.bad())
+    throw io_error("cannot read " + path.string() + ": " + std::strerror(errno), {SQLITE_CANTOPEN});
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
   return text;
 }

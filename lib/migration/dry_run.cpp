@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -22,7 +23,13 @@ namespace {
 class temporary_folder {
  public:
   temporary_folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "cosqlite-dry-run-XXXXXX").string();
+    std::error_code failure;
+    const std::filesystem::path parent = std::filesystem::temp_directory_path(failure);
+    if (failure) {
+      throw io_error("there is no folder for temporary files (is TMPDIR right?): " + failure.message(),
+                     {SQLITE_CANTOPEN});
+    }
+    std::string name = (parent / "cosqlite-dry-run-XXXXXX").string();
     if (!mkdtemp(name.data())) {
       throw io_error("cannot make the temporary folder " + name + ": " + std::strerror(errno), {SQLITE_CANTOPEN});
     }
@@ -54,8 +61,9 @@ void copy_database(sqlite3* from, const std::string& path) {
       sqlite3_open_v2(path.c_str(), &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (rc == SQLITE_OK) {
     if (sqlite3_backup* copy = sqlite3_backup_init(to, "main", from, "main")) {
-      sqlite3_backup_step(copy, -1);
+      const int stepped = sqlite3_backup_step(copy, -1);
       rc = sqlite3_backup_finish(copy);
+      if (rc == SQLITE_OK && stepped != SQLITE_DONE) rc = stepped;
     } else {
       rc = sqlite3_extended_errcode(to);
     }
@@ -91,9 +99,11 @@ task<connection> open_copy(const migration_plan& plan, std::string path, bool fo
 
 }  // namespace
 
-task<migration_statuses> try_out(migration_plan_ref plan, connection& db, migration_target target,
+task<migration_statuses> try_out(migration_plan_ref original, connection& db, migration_target target,
                                  std::source_location where) {
   const temporary_folder folder;
+  const auto plan = std::make_shared<migration_plan>(*original);
+  plan->on_step = {};
   const std::string path = folder.file();
   const auto keys = co_await db.query_one<bool>("PRAGMA foreign_keys");
   auto make_copy = [path](sqlite3* from) { copy_database(from, path); };

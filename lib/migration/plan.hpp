@@ -36,6 +36,7 @@ struct migration_plan {
   std::map<std::int64_t, migration_step> steps;
   std::int32_t application_id = 0;
   std::chrono::milliseconds lock_timeout{std::chrono::minutes(10)};
+  std::function<void(const migration_status&)> on_step;
   std::function<task<>(connection&)> prepare_copy;
 
   [[nodiscard]] std::int64_t newest() const noexcept { return steps.empty() ? 0 : steps.rbegin()->first; }
