@@ -85,6 +85,13 @@ TEST_CASE("the number of arguments must be that of the parameters") {
     co_await failure_of<misuse_error>(db.query("SELECT ?"));
     const auto unknown = co_await failure_of<misuse_error>(db.query("SELECT :a", named(":b", 1)));
     CHECK(contains(unknown.what(), ":b"));
+    // ?3 alone makes three parameters, of which the first two are used by nothing.
+    const auto gap = co_await failure_of<misuse_error>(db.query("SELECT ?3", 1));
+    CHECK(contains(gap.what(), "3 parameters"));
+    CHECK(co_await db.query_one<int>("SELECT ?3", 1, 2, 3) == 3);
+    const auto beyond = co_await failure_of<error>(db.query("SELECT ?999999999", 1));
+    CHECK(contains(beyond.what(), "variable number must be between"));
+    CHECK(co_await db.query_one<int>("SELECT 1") == 1);
     co_await db.close();
   });
 }

@@ -246,9 +246,77 @@ TEST_CASE("SQLite's date functions read what is written, and mean the same") {
   }
 }
 
+TEST_CASE("times of every precision are written so that SQLite reads them, in the years 0000 to 9999") {
+  oracle sqlite("strftime('%Y-%m-%d %H:%M:%f', ?1)");
+  std::mt19937_64 random(10);
+  std::uniform_int_distribution<std::int64_t> second(at(0, 1, 1).time_since_epoch().count(),
+                                                     at(9999, 12, 31, 23, 59, 59).time_since_epoch().count());
+  std::uniform_int_distribution<std::int64_t> fraction(0, 999'999);
+  // SQLite rounds to the millisecond, in floating point.
+  const auto near = [](const std::optional<std::string>& theirs, sys_time<microseconds> ours) {
+    return theirs && std::chrono::abs(read<sys_time<microseconds>>(value(*theirs)) - ours) <= 1ms;
+  };
+  for (int i = 0; i < 5'000; ++i) {
+    const sys_time<microseconds> us = sys_seconds(seconds(second(random))) + microseconds(fraction(random));
+    const auto s = std::chrono::floor<seconds>(us);
+    const auto m = std::chrono::floor<minutes>(us);
+    const auto d = std::chrono::floor<days>(us);
+    INFO(written(us));
+    REQUIRE(near(sqlite(written(us)), us));
+    REQUIRE(sqlite(written(s)) == written(s) + ".000");
+    REQUIRE(sqlite(written(m)) == written(m) + ".000");
+    REQUIRE(sqlite(written(d)) == written(d) + " 00:00:00.000");
+    REQUIRE(sqlite(written(year_month_day(d))) == written(d) + " 00:00:00.000");
+    const std::chrono::duration<double> real = us.time_since_epoch();
+    REQUIRE(near(sqlite(written(sys_time<std::chrono::duration<double>>(real))), us));
+    const hh_mm_ss<microseconds> clock(us - d);
+    REQUIRE(near(sqlite(written(clock)), at(2000, 1, 1) + (us - d)));
+    if (us < sys_time<microseconds>(9'000'000'000s) && us > sys_time<microseconds>(-9'000'000'000s)) {
+      REQUIRE(near(sqlite(written(sys_time<nanoseconds>(us))), us));
+    }
+  }
+}
+
+TEST_CASE("counts since 1970 mean the same to SQLite, in the years 0000 to 9999") {
+  oracle sqlite("datetime(CAST(?1 AS INTEGER), 'unixepoch')");
+  std::mt19937_64 random(12);
+  std::uniform_int_distribution<std::int64_t> second(at(0, 1, 1).time_since_epoch().count(),
+                                                     at(9999, 12, 31, 23, 59, 59).time_since_epoch().count());
+  for (int i = 0; i < 5'000; ++i) {
+    const sys_seconds s(seconds(second(random)));
+    REQUIRE(sqlite(std::to_string(adapter<unix_time<>>::to_sqlite(s))) == written(s));
+  }
+}
+
+TEST_CASE("the ends of February, of March and of the year are SQLite's, in every year from 0000 to 9999") {
+  oracle sqlite("strftime('%s', ?1)");
+  int leap_days = 0;
+  for (int y = 0; y <= 9999; ++y) {
+    std::string year = std::to_string(y);
+    year.insert(0, 4 - year.size(), '0');
+    for (const char* day : {"-01-01", "-02-28", "-03-01", "-12-31"}) {
+      const std::string text = year + day;
+      const sys_days ours = read<sys_days>(value(text));
+      REQUIRE(sqlite(text) == std::to_string(ours.time_since_epoch().count() * 86400LL));
+      REQUIRE(written(ours) == text);
+    }
+    const std::string leap = year + "-02-29";
+    if (std::chrono::year(y).is_leap()) {
+      ++leap_days;
+      const sys_days ours = read<sys_days>(value(leap));
+      REQUIRE(sqlite(leap) == std::to_string(ours.time_since_epoch().count() * 86400LL));
+      REQUIRE(written(ours) == leap);
+    } else {
+      REQUIRE_THROWS_AS(read<sys_days>(value(leap)), conversion_error);
+    }
+  }
+  CHECK(leap_days == 2425);
+}
+
 TEST_CASE("random texts are read as SQLite reads them") {
   // Not milliseconds: SQLite rounds them, in floating point.
   oracle sqlite("strftime('%Y-%m-%d %H:%M', julianday(?1))");
+  oracle to_the_millisecond("strftime('%Y-%m-%d %H:%M:%f', julianday(?1))");
   std::mt19937 random(9);
   const auto pick = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(random); };
   const auto digits = [&](int n, int most) {
@@ -258,6 +326,7 @@ TEST_CASE("random texts are read as SQLite reads them") {
   };
   const std::string junk = "0123456789-:. TZz+x\t\0e";
   int accepted = 0;
+  int fractions = 0;
   for (int i = 0; i < 60'000; ++i) {
     std::string text;
     if (pick(12) == 0) text += pick(2) ? "-" : " ";
@@ -312,10 +381,17 @@ TEST_CASE("random texts are read as SQLite reads them") {
     }
     REQUIRE(ours.has_value() == theirs.has_value());
     // SQLite rounds 59.9999 seconds up into the next minute.
-    if (ours && text.find('.') == std::string::npos) REQUIRE(*ours == *theirs);
+    if (ours && text.find('.') == std::string::npos) {
+      REQUIRE(*ours == *theirs);
+    } else if (ours) {
+      const auto rounded = read<sys_time<microseconds>>(value(to_the_millisecond(text).value()));
+      REQUIRE(std::chrono::abs(read<sys_time<microseconds>>(value(text)) - rounded) <= 1100us);
+      ++fractions;
+    }
     if (ours) ++accepted;
   }
   CHECK(accepted > 10'000);
+  CHECK(fractions > 2'000);
 }
 
 TEST_CASE("times travel through tables: in structs, optionals, tuples and rows of execute_many") {

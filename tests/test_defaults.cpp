@@ -47,6 +47,10 @@ TEST_CASE("fts3_tokenizer, double-quoted strings and extension loading are off")
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path());
     co_await failure_of<error>(db.query("SELECT fts3_tokenizer('simple')"));
+    co_await failure_of<error>(db.query("SELECT fts3_tokenizer('simple', x'0000000000000000')"));
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER) == 0);
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_DQS_DML) == 0);
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_DQS_DDL) == 0);
     const auto dqs = co_await failure_of<error>(db.query("SELECT \"no such column\""));
     CHECK(contains(dqs.what(), "no such column"));
     co_await db.execute("CREATE TABLE t(a)");
@@ -110,9 +114,12 @@ TEST_CASE("ATTACH is off unless it is asked for") {
     co_await failure_of<error>(db.execute_script("ATTACH '" + other.path() + "' AS other"));
     CHECK(!other.exists());
     co_await db.execute("VACUUM");
+    co_await db.execute("VACUUM INTO ?", (file.folder() / "copy.db").string());
+    CHECK(std::filesystem::exists(file.folder() / "copy.db"));
     open_options o;
     o.attach = true;
     connection attaching = co_await open(file.path(), o);
+    CHECK(co_await limit_of(attaching, SQLITE_LIMIT_ATTACHED) == 10);
     co_await attaching.execute("ATTACH ? AS other", other.path());
     co_await attaching.execute("CREATE TABLE other.t(a)");
     CHECK(other.exists());
@@ -207,6 +214,26 @@ TEST_CASE("untrusted_file is read-only, distrusts the schema and has small limit
     co_await failure_of<error>(db.query("SELECT * FROM v"));
     co_await failure_of<error>(db.query("SELECT zeroblob(2000000)"));
     CHECK(co_await db.query_one<int>("PRAGMA cell_size_check") == 1);
+    co_await db.close();
+  });
+}
+
+TEST_CASE("what is not said is safe: the whole of open's defaults") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open(file.path());
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY) == 1);
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER) == 1);
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW) == 1);
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA) == 0);
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE) == 0);
+    CHECK(co_await db_config(db, SQLITE_DBCONFIG_RESET_DATABASE) == 0);
+    CHECK(co_await db.query_one<std::string>("PRAGMA journal_mode") == "wal");
+    CHECK(co_await db.query_one<int>("PRAGMA synchronous") == 2);
+    CHECK(co_await db.query_one<int>("PRAGMA foreign_keys") == 1);
+    CHECK(co_await db.query_one<int>("PRAGMA query_only") == 0);
+    CHECK(co_await db.query_one<int>("PRAGMA recursive_triggers") == 0);
+    CHECK(co_await db.query_one<int>("PRAGMA read_uncommitted") == 0);
     co_await db.close();
   });
 }

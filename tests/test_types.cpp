@@ -3,10 +3,13 @@
 #include <cosqlite/cosqlite.hpp>
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 using namespace cosqlite;
 using support::failure_of;
@@ -43,6 +46,83 @@ struct wide64 {
       a48, a49, a50, a51, a52, a53, a54, a55, a56, a57, a58, a59, a60, a61, a62, a63;
   std::string a64;
 };
+
+// A struct for every number of members up to 33.
+template <int N>
+struct of;
+// clang-format off
+#define COSQLITE_TEST_STRUCT(n, ...) template <> struct of<n> { int __VA_ARGS__; };
+COSQLITE_TEST_STRUCT(1, a1)
+COSQLITE_TEST_STRUCT(2, a1, a2)
+COSQLITE_TEST_STRUCT(3, a1, a2, a3)
+COSQLITE_TEST_STRUCT(4, a1, a2, a3, a4)
+COSQLITE_TEST_STRUCT(5, a1, a2, a3, a4, a5)
+COSQLITE_TEST_STRUCT(6, a1, a2, a3, a4, a5, a6)
+COSQLITE_TEST_STRUCT(7, a1, a2, a3, a4, a5, a6, a7)
+COSQLITE_TEST_STRUCT(8, a1, a2, a3, a4, a5, a6, a7, a8)
+COSQLITE_TEST_STRUCT(9, a1, a2, a3, a4, a5, a6, a7, a8, a9)
+COSQLITE_TEST_STRUCT(10, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10)
+COSQLITE_TEST_STRUCT(11, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11)
+COSQLITE_TEST_STRUCT(12, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12)
+COSQLITE_TEST_STRUCT(13, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13)
+COSQLITE_TEST_STRUCT(14, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14)
+COSQLITE_TEST_STRUCT(15, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15)
+COSQLITE_TEST_STRUCT(16, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16)
+COSQLITE_TEST_STRUCT(17, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17)
+COSQLITE_TEST_STRUCT(18, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18)
+COSQLITE_TEST_STRUCT(19, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19)
+COSQLITE_TEST_STRUCT(20, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20)
+COSQLITE_TEST_STRUCT(21, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21)
+COSQLITE_TEST_STRUCT(22, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22)
+COSQLITE_TEST_STRUCT(23, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23)
+COSQLITE_TEST_STRUCT(24, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24)
+COSQLITE_TEST_STRUCT(25, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25)
+COSQLITE_TEST_STRUCT(26, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26)
+COSQLITE_TEST_STRUCT(27, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26, a27)
+COSQLITE_TEST_STRUCT(28, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26, a27, a28)
+COSQLITE_TEST_STRUCT(29, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26, a27, a28, a29)
+COSQLITE_TEST_STRUCT(30, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26, a27, a28, a29, a30)
+COSQLITE_TEST_STRUCT(31, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31)
+COSQLITE_TEST_STRUCT(32, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32)
+COSQLITE_TEST_STRUCT(33, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20,
+    a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, a33)
+#undef COSQLITE_TEST_STRUCT
+// clang-format on
+
+/// Whether a row of N numbers is read into a struct of N members, each in its place.
+template <int N>
+task<bool> reads_into_struct(connection& db) {
+  std::string sql = "SELECT 1";
+  for (int i = 2; i <= N; ++i) sql += ", " + std::to_string(i);
+  const rows all = co_await db.query(sql);
+  std::array<int, N> expected;
+  std::iota(expected.begin(), expected.end(), 1);
+  co_return std::bit_cast<std::array<int, N>>(all[0].as<of<N>>()) == expected;
+}
+
+template <int... N>
+task<std::vector<int>> wrong_structs(connection& db, std::integer_sequence<int, N...>) {
+  using check = task<bool> (*)(connection&);
+  static constexpr check checks[] = {&reads_into_struct<N + 1>...};
+  std::vector<int> wrong;
+  for (int i = 0; i < static_cast<int>(sizeof...(N)); ++i) {
+    const bool right = co_await checks[i](db);
+    if (!right) wrong.push_back(i + 1);
+  }
+  co_return wrong;
+}
 
 bytes bytes_of(std::string_view text) {
   const auto* first = reinterpret_cast<const std::byte*>(text.data());
@@ -290,6 +370,27 @@ TEST_CASE("plain structs read by position, members of every kind") {
     CHECK(e.column() == 1);
     CHECK(support::contains(e.what(), "wrong"));
     co_await failure_of<misuse_error>(db.query_one<mixed>("SELECT 1, 2"));
+    co_await db.close();
+  });
+}
+
+TEST_CASE("structs of every number of members up to 33 are read, each member in its place") {
+  on_loop([]() -> task<> {
+    connection db = co_await open(":memory:");
+    const std::vector<int> wrong = co_await wrong_structs(db, std::make_integer_sequence<int, 33>());
+    CHECK(wrong == std::vector<int>{});
+    co_await db.close();
+  });
+}
+
+TEST_CASE("integers survive a RETURNING whose first column is REAL") {
+  // SQLite 3.40 gives every column of such a RETURNING as REAL.
+  on_loop([]() -> task<> {
+    connection db = co_await open(":memory:");
+    co_await db.execute("CREATE TABLE t(r REAL, n INTEGER, name TEXT)");
+    using row = std::tuple<double, std::int64_t, std::string>;
+    const auto back = co_await db.query_one<row>("INSERT INTO t VALUES(0.5, 7, 'x') RETURNING r, n, name");
+    CHECK(back == row(0.5, 7, "x"));
     co_await db.close();
   });
 }
