@@ -17,6 +17,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/wait.h>
@@ -85,7 +86,10 @@ std::string schema_of(const temp_database& file) {
 }
 
 // What the other processes of these tests do: this program, run again for one of its hidden cases.
-pid_t start_helper(const char* name, const std::string& path) {
+constexpr int progress_of_helper = 3;
+
+/// What it writes to progress_of_helper goes to \p progress, if there is one.
+pid_t start_helper(const char* name, const std::string& path, int progress = -1) {
   setenv("COSQLITE_TEST_DATABASE", path.c_str(), 1);
   std::string program = "/proc/self/exe";
   std::string which = name;
@@ -93,11 +97,34 @@ pid_t start_helper(const char* name, const std::string& path) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  if (progress >= 0) posix_spawn_file_actions_adddup2(&actions, progress, progress_of_helper);
   pid_t child = 0;
   REQUIRE(posix_spawn(&child, "/proc/self/exe", &actions, nullptr, arguments, environ) == 0);
   posix_spawn_file_actions_destroy(&actions);
   return child;
 }
+
+/// Its reading end; the writing end is for one child.
+class progress_pipe {
+ public:
+  progress_pipe() { REQUIRE(pipe2(ends_, O_CLOEXEC) == 0); }
+  progress_pipe(const progress_pipe&) = delete;
+  progress_pipe& operator=(const progress_pipe&) = delete;
+  ~progress_pipe() {
+    close(ends_[0]);
+    if (ends_[1] >= 0) close(ends_[1]);
+  }
+  int for_child() const { return ends_[1]; }
+  /// Waits until the child has made that many steps.
+  void wait_for(int steps) {
+    close(std::exchange(ends_[1], -1));
+    char step = 0;
+    for (int i = 0; i < steps; ++i) REQUIRE(read(ends_[0], &step, 1) == 1);
+  }
+
+ private:
+  int ends_[2] = {-1, -1};
+};
 
 int status_of(pid_t child) {
   int status = 0;
@@ -859,7 +886,8 @@ TEST_CASE("helper: up and down for ever", "[.]") {
     options.synchronous = cosqlite::sync::off;
     options.journal_mode = cosqlite::journal::keep;
     connection db = co_await cosqlite::open(path, options);
-    const migrator steps = page_steps();
+    migrator steps = page_steps();
+    steps.on_step([](const migration_status&) { static_cast<void>(!write(progress_of_helper, "s", 1)); });
     for (;;) {
       co_await steps.up(db);
       co_await steps.down(db, 0);
@@ -893,8 +921,11 @@ TEST_CASE("killed at any moment, the version is the old or the new one") {
   std::mt19937 random(11);
   std::int64_t seen = 0;
   for (int round = 0; round < 20; ++round) {
-    const pid_t child = start_helper("helper: up and down for ever", file.path());
-    usleep(std::uniform_int_distribution<unsigned>(10'000, 120'000)(random));
+    progress_pipe progress;
+    const pid_t child = start_helper("helper: up and down for ever", file.path(), progress.for_child());
+    progress.wait_for(std::uniform_int_distribution<int>(1, 7)(random));
+    // Somewhere in the next step or two, whose length this is.
+    usleep(std::uniform_int_distribution<unsigned>(0, 4'000)(random));
     kill(child, SIGKILL);
     CHECK(WIFSIGNALED(status_of(child)));
     raw_database raw(file.path());
