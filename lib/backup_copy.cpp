@@ -82,7 +82,14 @@ task<> copy_pages(running_backup* job, call_site site, const backup_plan* plan, 
   std::int64_t busy_since = 0;
   std::chrono::milliseconds nap(1);
   for (;;) {
-    const std::optional<bool> complete = co_await job->step(pages, plan->where);
+    std::optional<bool> complete;
+    try {
+      complete = co_await job->step(pages, plan->where);
+    } catch (const timeout_error& late) {
+      // A step that came too late to run: what it has waited for is the lock.
+      if (busy_since == 0 || late.spent_in() == timeout_error::stage::run) throw;
+      std::rethrow_exception(busy_to_the_end(site, plan->where));
+    }
     if (complete && *report) (*report)(job->progress());
     if (complete && *complete) co_return;
     if (job->progress().restarts > plan->restarts) pages = 0;
