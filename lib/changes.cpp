@@ -30,7 +30,7 @@ row_source_kind source_for(const changes_options& options, const hook_set& hooks
   return row_source_kind::preupdate_hook;
 }
 
-void stop_watching(ref<executor> queue) noexcept {
+void stop_watching(const ref<executor>& queue) noexcept {
   auto work = [queue](worker& at, operation&) {
     auto* tracker = at.extended<change_tracker>();
     auto& q = static_cast<change_queue&>(*queue);
@@ -199,7 +199,7 @@ change_stream::~change_stream() { close(); }
 
 void change_stream::close() noexcept {
   if (!queue_) return;
-  detail::stop_watching(std::move(queue_));
+  detail::stop_watching(queue_);
   queue_ = {};
   site_ = detail::call_site();
 }

@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <random>
 #include <system_error>
 #include <thread>
@@ -20,7 +19,7 @@ namespace cosqlite::detail {
 namespace {
 
 [[noreturn]] void throw_io(const std::string& doing, const std::source_location& where) {
-  throw io_error("cannot " + doing + ": " + std::strerror(errno), {SQLITE_IOERR, {}, where});
+  throw io_error("cannot " + doing + ": " + std::generic_category().message(errno), {SQLITE_IOERR, {}, where});
 }
 
 std::string random_name() {

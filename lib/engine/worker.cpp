@@ -2,6 +2,7 @@
 
 #include "engine/coalescer.hpp"
 #include "engine/relax.hpp"
+#include <cosqlite/detail/callable.hpp>
 #include <cosqlite/detail/trampoline.hpp>
 
 #include <pthread.h>
