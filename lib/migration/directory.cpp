@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -53,7 +52,7 @@ std::string read_text(const std::filesystem::path& path) {
     text.append(part.data(), static_cast<std::size_t>(file.gcount()));
   }
   if (!opened || file.bad())
-    throw io_error("cannot read " + path.string() + ": " + std::strerror(errno), {SQLITE_CANTOPEN});
+    throw io_error("cannot read " + path.string() + ": " + std::generic_category().message(errno), {SQLITE_CANTOPEN});
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
   return text;
 }

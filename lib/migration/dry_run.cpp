@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -31,7 +30,8 @@ class temporary_folder {
     }
     std::string name = (parent / "cosqlite-dry-run-XXXXXX").string();
     if (!mkdtemp(name.data())) {
-      throw io_error("cannot make the temporary folder " + name + ": " + std::strerror(errno), {SQLITE_CANTOPEN});
+      throw io_error("cannot make the temporary folder " + name + ": " + std::generic_category().message(errno),
+                     {SQLITE_CANTOPEN});
     }
     path_ = name;
   }

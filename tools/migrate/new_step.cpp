@@ -5,12 +5,12 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 namespace migrate {
 
@@ -66,7 +66,7 @@ std::string safe_name(std::string name) {
 void write_new(const std::filesystem::path& path, const std::string& text) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "wx"), &std::fclose);
   if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() || std::fflush(file.get()) != 0) {
-    throw std::runtime_error("cannot write " + path.string() + ": " + std::strerror(errno));
+    throw std::runtime_error("cannot write " + path.string() + ": " + std::generic_category().message(errno));
   }
   std::cout << "Created " << path.string() << "\n";
 }
