@@ -302,8 +302,19 @@ def check_quickstart(root):
         yield f"{first.place}: has more than 25 lines"
 
 
+def check_ways_in(root):
+    """Every page is reached from the guide's index and from the site's menu."""
+    index = (root / "docs/index.md").read_text(encoding="utf-8")
+    menu = (root / "docs/layout.xml").read_text(encoding="utf-8")
+    for path in sorted((root / "docs").glob("*.md")):
+        if path.name != "index.md" and f"({path.name})" not in index:
+            yield f"docs/index.md does not link to {path.name}"
+        if "md_docs_" + path.stem.replace("-", "_") + '"' not in menu:
+            yield f"docs/layout.xml has no entry for {path.name}"
+
+
 def check(root, listed):
-    failures, count = list(check_quickstart(root)), 0
+    failures, count = [*check_quickstart(root), *check_ways_in(root)], 0
     pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/http_users/README.md"]
     pages += sorted(str(p.relative_to(root)) for p in (root / "docs").glob("*.md"))
     for page in pages:
