@@ -78,7 +78,7 @@ const char* row_batch::store(const char* data, std::size_t size) {
 
 }  // namespace detail
 
-row rows::at(std::size_t i) const {
+COSQLITE_API row rows::at(std::size_t i) const {
   if (i >= size()) {
     throw std::out_of_range("no row " + std::to_string(i) + " in a result of " + std::to_string(size()) + " rows");
   }
