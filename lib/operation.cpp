@@ -148,6 +148,7 @@ void operation::recycle() noexcept {
   timeout = deadline = 0;
   serial = 0;
   submitted_at = 0;
+  expected_rows = 0;
   counted = borrows = in_lock = in_body = detaches = last = awaited_again = false;
   location = {};
   if (!store().keep(this)) delete this;

@@ -45,14 +45,16 @@ row_batch::row_batch(row_batch&& other) noexcept = default;
 row_batch& row_batch::operator=(row_batch&& other) noexcept = default;
 row_batch::~row_batch() = default;
 
-void row_batch::append(const cell* cells, int count) {
-  width_ = static_cast<std::size_t>(count);
-  const std::size_t first = cells_.size();
-  cells_.insert(cells_.end(), cells, cells + count);
-  for (std::size_t i = first; i < cells_.size(); ++i) {
-    cell& c = cells_[i];
-    if (c.type == value_type::text || c.type == value_type::blob) c.data = store(c.data, c.size);
+void row_batch::add(cell* cells, int count) {
+  if (rows_ == 0) {
+    width_ = static_cast<std::size_t>(count);
+    cells_.reserve(width_ * expected_);
   }
+  // All of a row goes to the batch at once: its memory was last used by the other thread, and writing there is slow.
+  for (cell* c = cells; c != cells + count; ++c) {
+    if (c->type == value_type::text || c->type == value_type::blob) c->data = store(c->data, c->size);
+  }
+  cells_.insert(cells_.end(), cells, cells + count);
   ++rows_;
 }
 

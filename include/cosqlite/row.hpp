@@ -40,7 +40,8 @@ class COSQLITE_API column_names {
 
 [[noreturn]] COSQLITE_API void throw_column_index(int column, int count);
 
-/// Rows in one buffer: the cells side by side, text and blobs in chunks that never move.
+/// Rows in one buffer: the cells side by side, text and blobs in chunks that never move. On cache lines of its own:
+/// while the loop reads one batch the worker fills the next, which stands beside it in memory.
 class COSQLITE_API row_batch {
  public:
   row_batch() noexcept;
@@ -48,7 +49,10 @@ class COSQLITE_API row_batch {
   row_batch& operator=(row_batch&& other) noexcept;
   ~row_batch();
 
-  void append(const cell* cells, int count);
+  /// Adds a row: its text and blobs are copied, and the cells are left pointing to the copies.
+  void add(cell* cells, int count);
+  /// At the first row, makes room for so many.
+  void expect(std::size_t rows) noexcept { expected_ = rows; }
   void set_names(std::shared_ptr<const column_names> names) noexcept { names_ = std::move(names); }
   [[nodiscard]] std::size_t size() const noexcept { return rows_; }
   [[nodiscard]] const cell* at(std::size_t row) const noexcept { return cells_.data() + row * width_; }
@@ -59,13 +63,14 @@ class COSQLITE_API row_batch {
  private:
   const char* store(const char* data, std::size_t size);
 
-  std::vector<cell> cells_;
+  alignas(64) std::vector<cell> cells_;
   std::vector<std::unique_ptr<char[]>> chunks_;
   std::size_t chunk_left_ = 0;
   char* chunk_at_ = nullptr;
   std::size_t payload_ = 0;
   std::size_t rows_ = 0;
   std::size_t width_ = 0;
+  std::size_t expected_ = 0;
   std::shared_ptr<const column_names> names_;
 };
 

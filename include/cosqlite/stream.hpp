@@ -4,6 +4,7 @@
 
 #include <cosqlite/detail/export.hpp>
 #include <cosqlite/detail/operation.hpp>
+#include <cosqlite/detail/prefetch.hpp>
 #include <cosqlite/detail/results.hpp>
 #include <cosqlite/row.hpp>
 
@@ -48,6 +49,9 @@ class COSQLITE_API stream_source {
   operation_ref second_;
   bool ended_ = false;
 };
+
+/// So many rows ahead of the reader are fetched from the worker's cache.
+inline constexpr std::size_t rows_fetched_ahead = 8;
 
 /// Waits for a stream's batch only where its rows have run out.
 template <class Stream>
@@ -132,7 +136,9 @@ class typed_stream {
   std::optional<T> pop() {
     if (at_ == end_) prime();
     if (at_ == end_) return std::nullopt;
-    return std::optional<T>(std::move(batch()[at_++]));
+    std::vector<T>& rows = batch();
+    if (at_ + detail::rows_fetched_ahead < end_) detail::fetch_line(&rows[at_ + detail::rows_fetched_ahead]);
+    return std::optional<T>(std::move(rows[at_++]));
   }
   std::vector<T>& batch() noexcept { return detail::result_of<std::vector<T>>(source_.current()); }
 
@@ -184,6 +190,7 @@ class row_stream {
     if (at_ == end_) prime();
     if (at_ == end_) return std::nullopt;
     const detail::row_batch& rows = batch();
+    if (at_ + detail::rows_fetched_ahead < end_) detail::fetch_line(rows.at(at_ + detail::rows_fetched_ahead));
     return row(rows.at(at_++), rows.names().get());
   }
   detail::row_batch& batch() noexcept { return detail::result_of<detail::row_batch>(source_.current()); }

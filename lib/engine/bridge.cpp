@@ -3,6 +3,7 @@
 #include "engine/errors.hpp"
 #include "engine/relax.hpp"
 #include "engine/worker.hpp"
+#include <cosqlite/detail/prefetch.hpp>
 #include <cosqlite/detail/trampoline.hpp>
 #include <cosqlite/error.hpp>
 
@@ -80,8 +81,18 @@ bridge::~bridge() {
   while (op) std::exchange(op, op->next_done)->release();
 }
 
-void bridge::detach() noexcept {
+bool bridge::attach(worker& w) noexcept {
+  ++attached_;
+  if (lane_count_ == lanes_.size()) return false;
+  lanes_[lane_count_++] = &w.results();
+  return true;
+}
+
+void bridge::detach(worker& w) noexcept {
   --attached_;
+  const auto end = lanes_.begin() + static_cast<std::ptrdiff_t>(lane_count_);
+  const auto lane = std::find(lanes_.begin(), end, &w.results());
+  if (lane != end) *lane = lanes_[--lane_count_];
   close_when_unused();
 }
 
@@ -155,6 +166,11 @@ void bridge::post(operation* newest, operation* oldest) noexcept {
   if (state_.load(std::memory_order_seq_cst) == state::parked) notify();
 }
 
+void bridge::notify_if_parked() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (state_.load(std::memory_order_relaxed) == state::parked) notify();
+}
+
 void bridge::notify() noexcept {
   senders_.fetch_add(1, std::memory_order_seq_cst);
   state expected = state::parked;
@@ -191,29 +207,48 @@ void bridge::turn() noexcept {
   in_turn_ = false;
 }
 
+void bridge::add_ready(operation& op) noexcept {
+  op.next_done = nullptr;
+  (ready_ ? ready_last_->next_done : ready_) = &op;
+  ready_last_ = &op;
+}
+
 void bridge::take_outbox() noexcept {
-  operation* op = outbox_.exchange(nullptr, std::memory_order_acquire);
-  operation* first = nullptr;
-  operation* last = op;
-  while (op) {
+  if (!outbox_.load(std::memory_order_relaxed)) return;
+  operation* newest_first = nullptr;
+  for (operation* op = outbox_.exchange(nullptr, std::memory_order_acquire); op;) {
     operation* next = op->next_done;
-    op->next_done = first;
-    first = op;
+    op->next_done = newest_first;
+    newest_first = op;
     op = next;
   }
-  if (!first) return;
-  if (ready_) {
-    ready_last_->next_done = first;
-  } else {
-    ready_ = first;
+  while (newest_first) add_ready(*std::exchange(newest_first, newest_first->next_done));
+}
+
+void bridge::take_lanes() noexcept {
+  std::array<operation*, 16> some;
+  for (std::size_t lane = 0; lane < lane_count_; ++lane) {
+    std::size_t n = 0;
+    while (n < some.size() && (some[n] = lanes_[lane]->pop())) fetch_ahead(*some[n++]);
+    for (std::size_t i = 0; i < n; ++i) add_ready(*some[i]);
   }
-  ready_last_ = last;
+}
+
+bool bridge::has_results() noexcept {
+  if (outbox_.load(std::memory_order_relaxed)) return true;
+  for (std::size_t lane = 0; lane < lane_count_; ++lane) {
+    if (!lanes_[lane]->empty()) return true;
+  }
+  return false;
 }
 
 void bridge::drain() noexcept {
   int delivered = 0;
   for (;;) {
-    if (!ready_) take_outbox();
+    if (!ready_) {
+      take_outbox();
+      take_lanes();
+    }
     if (!ready_) return;
     operation* op = ready_;
     ready_ = op->next_done;
@@ -226,13 +261,14 @@ void bridge::deliver(operation& op) noexcept {
   op.stop_callback.reset();
   settled(op);
   const bool detaches = op.detaches;
-  if (detaches) op.at->mark_gone();
+  const ref<worker> at(detaches ? op.at : nullptr);
+  if (detaches) at->mark_gone();
   if (op.waiter) {
     const resumed_by scope(op);
     resume(std::exchange(op.waiter, {}));
   }
   op.release();
-  if (detaches) detach();
+  if (detaches) detach(*at);
 }
 
 void bridge::poll() noexcept {
@@ -246,7 +282,7 @@ void bridge::poll() noexcept {
     if (ready_ || turn_now_) return keep_turning();
     if (pending_ == 0 || poll_ns_ == 0 || skip || !may_poll()) break;
     if (turn_is_over()) return keep_turning();
-    if (!poller_.wait([this] { return outbox_.load(std::memory_order_relaxed) != nullptr; }, poll_ns_)) break;
+    if (!poller_.wait([this] { return has_results(); }, poll_ns_)) break;
     drain();
   }
   if (!park()) return keep_turning();
@@ -256,7 +292,8 @@ void bridge::poll() noexcept {
 
 bool bridge::park() noexcept {
   state_.store(state::parked, std::memory_order_seq_cst);
-  if (!outbox_.load(std::memory_order_seq_cst)) return true;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!has_results()) return true;
   state_.store(state::active, std::memory_order_seq_cst);
   return false;
 }

@@ -1,10 +1,12 @@
 #pragma once
 
+#include "engine/channel.hpp"
 #include "engine/polling.hpp"
 #include <cosqlite/detail/operation.hpp>
 
 #include <uv.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <thread>
@@ -32,8 +34,9 @@ class bridge {
   }
 
   /// A connection comes or goes; with the last one, and the last call, the handles close.
-  void attach() noexcept { ++attached_; }
-  void detach() noexcept;
+  /// True: it may hand over its results by its own channel; else by post().
+  bool attach(worker& w) noexcept;
+  void detach(worker& w) noexcept;
 
   /// \p op has been queued: keeps the loop alive for it and watches its deadline. \p poll: longest polling hand-over,
   /// ns.
@@ -44,6 +47,8 @@ class bridge {
   void deliver_next_turn(operation& op) noexcept;
   /// Hands over a chain of completed operations, newest first, linked by next_done.
   void post(operation* newest, operation* oldest) noexcept;
+  /// After results have been put into a channel: wakes the loop if it sleeps.
+  void notify_if_parked() noexcept;
   /// Whether results are looked for anyway, so that handing one over needs no system call.
   [[nodiscard]] bool is_polling() const noexcept { return state_.load(std::memory_order_relaxed) == state::active; }
   /// Wakes \p w when the coroutines at hand have run, once for all they submit. False: wake it now.
@@ -75,6 +80,9 @@ class bridge {
   void keep_turning() noexcept;
   void start_polling() noexcept;
   void take_outbox() noexcept;
+  void take_lanes() noexcept;
+  void add_ready(operation& op) noexcept;
+  [[nodiscard]] bool has_results() noexcept;
   void wake_workers() noexcept;
   void watch_deadline(operation& op) noexcept;
   void forget_deadline(operation& op) noexcept;
@@ -107,6 +115,9 @@ class bridge {
   operation* ready_last_ = nullptr;
   std::vector<due> deadlines_;
   std::vector<ref<worker>> to_wake_;
+  // The first connections of a loop have a channel each that is looked at in every turn; those beyond share the outbox.
+  std::array<channel<operation>*, 8> lanes_{};
+  std::size_t lane_count_ = 0;
 
   // The loop polls the first while workers look at the second: apart, so that neither slows the other.
   alignas(64) std::atomic<operation*> outbox_{nullptr};

@@ -258,10 +258,14 @@ namespace {
 
 void end_execute(operation& op) { emplace_result<execute_result>(op, op.changes, op.last_insert_rowid); }
 
-void begin_rows(operation& op) { emplace_result<row_batch>(op).set_names(op.names); }
+void begin_rows(operation& op) {
+  auto& batch = emplace_result<row_batch>(op);
+  batch.set_names(op.names);
+  batch.expect(op.expected_rows);
+}
 
-bool add_row(operation& op, const cell* cells, int count) {
-  result_of<row_batch>(op).append(cells, count);
+bool add_row(operation& op, cell* cells, int count) {
+  result_of<row_batch>(op).add(cells, count);
   return true;
 }
 
@@ -346,7 +350,7 @@ void run_fetch(worker& at, operation& op) { op.from->fetch(at, op); }
 
 namespace {
 
-constexpr std::uint32_t most_batch_rows = 512;
+constexpr std::uint32_t most_batch_rows = 256;
 constexpr std::size_t most_batch_bytes = 128 * 1024;
 
 }  // namespace
@@ -388,6 +392,7 @@ void cursor::fetch(worker& at, operation& op) {
     std::uint32_t count = 0;
     int rc = at.step(p.stmt);
     if (type.wants_names) op.names = p.column_names_now();
+    if (rc == SQLITE_ROW) op.expected_rows = batch_rows_;
     type.begin(op);
     const decoding_scope scope(p, op);
     while (rc == SQLITE_ROW) {

@@ -3,11 +3,13 @@
 #include "engine/coalescer.hpp"
 #include "engine/relax.hpp"
 #include <cosqlite/detail/callable.hpp>
+#include <cosqlite/detail/prefetch.hpp>
 #include <cosqlite/detail/trampoline.hpp>
 
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <csignal>
 #include <ctime>
@@ -31,8 +33,8 @@ struct resumption {
 };
 constinit thread_local resumption resumed;
 
-// Stands in an inbox that takes nothing more.
-operation* const closed_inbox = reinterpret_cast<operation*>(std::uintptr_t{1});
+/// So many records are fetched at once from the other side.
+constexpr std::size_t fetched_at_once = 16;
 
 /// Signals belong to the application's threads.
 class signals_blocked {
@@ -75,12 +77,15 @@ worker::worker(ref<bridge> to, std::string path, const open_options& options)
       poll_ns_(std::chrono::duration_cast<std::chrono::nanoseconds>(options.poll).count()) {
   options_.vfs = vfs_;
   statements_.limit(options.statement_cache, options.statement_cache_bytes);
-  bridge_->attach();
+  has_lane_ = bridge_->attach(*this);
 }
 
 worker::~worker() {
   // Otherwise its last word has detached it.
-  if (!started_ && !is_forked_child()) bridge_->detach();
+  if (!started_ && !is_forked_child()) bridge_->detach(*this);
+  // Of a loop that ended first.
+  while (operation* op = results_.pop()) op->release();
+  while (operation* op = inbox_.pop()) op->release();
 }
 
 // --- loop thread
@@ -134,14 +139,12 @@ void worker::submit(operation& op) noexcept {
   if (pooled_ && op.submitted_at == 0) op.submitted_at = now_ns();
   if (counts_as_queued(op)) queued_.fetch_add(1, std::memory_order_relaxed);
   if (!started_) start_thread();
-  operation* head = inbox_.load(std::memory_order_acquire);
-  do {
-    if (head == closed_inbox) {
-      if (reject(op)) return bridge_->post(&op, &op);
-      return op.release();
-    }
-    op.next_queued = head;
-  } while (!inbox_.compare_exchange_weak(head, &op, std::memory_order_seq_cst, std::memory_order_acquire));
+  if (inbox_closed_.load(std::memory_order_acquire) || !inbox_.push(&op)) {
+    if (reject(op)) return bridge_->post(&op, &op);
+    return op.release();
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (inbox_closed_.load(std::memory_order_relaxed)) return reject_queued();
   if (parked_.load(std::memory_order_seq_cst) != 0 && !bridge_->wake_later(*this)) wake();
 }
 
@@ -149,6 +152,18 @@ void worker::wake() noexcept {
   if (parked_.exchange(0, std::memory_order_seq_cst) == 0) return;
   const std::lock_guard lock(mutex_);
   woken_.notify_one();
+}
+
+/// What came when the worker had ended is answered from here.
+void worker::reject_queued() noexcept {
+  while (!inbox_left_.load(std::memory_order_acquire)) sched_yield();
+  while (operation* op = inbox_.pop()) {
+    if (reject(*op)) {
+      bridge_->post(op, op);
+    } else {
+      op->release();
+    }
+  }
 }
 
 void worker::start_thread() noexcept {
@@ -160,7 +175,8 @@ void worker::start_thread() noexcept {
   } catch (const std::system_error& e) {
     // Nothing will ever run: what is queued is answered from here, beginning with the call that opens.
     closed_ = true;
-    inbox_.store(closed_inbox);
+    inbox_closed_.store(true);
+    inbox_left_.store(true);
     accepting_ = false;
     release();
     callback_error_ = std::make_exception_ptr(
@@ -218,9 +234,9 @@ void worker::main() noexcept {
   while (!closed_) {
     take_inbox();
     if (operation* op = next()) {
+      publish_when_due();
       run(*op);
       if (after_calls) after_calls->call_ended();
-      publish_when_due();
       continue;
     }
     publish();
@@ -237,19 +253,17 @@ void worker::main() noexcept {
 }
 
 void worker::take_inbox() noexcept {
-  if (!inbox_.load(std::memory_order_relaxed)) return;
-  operation* op = inbox_.exchange(nullptr, std::memory_order_acquire);
-  operation* first = nullptr;
-  while (op) {
-    operation* next = op->next_queued;
-    op->next_queued = first;
-    first = op;
-    op = next;
-  }
-  while (first) {
-    operation* next = first->next_queued;
-    sort_in(*first);
-    first = next;
+  if (inbox_.empty()) return;
+  std::array<operation*, fetched_at_once> some;
+  for (std::size_t n = some.size(); n == some.size();) {
+    n = 0;
+    while (n < some.size() && (some[n] = inbox_.pop())) fetch_ahead(*some[n++]);
+    for (std::size_t i = 0; i < n; ++i) {
+      fetch_line(some[i]->sql.data());
+      fetch_line(some[i]->args.slots().data());
+      fetch_line(some[i]->args.data());
+      sort_in(*some[i]);
+    }
   }
 }
 
@@ -292,13 +306,14 @@ void worker::wait() noexcept {
 
 bool worker::poll_inbox() noexcept {
   if (poll_ns_ == 0 || !may_poll() || poller_.skips()) return false;
-  return poller_.wait([this] { return inbox_.load(std::memory_order_relaxed) != nullptr; }, poll_ns_);
+  return poller_.wait([this] { return !inbox_.empty(); }, poll_ns_);
 }
 
 void worker::park() noexcept {
   std::unique_lock lock(mutex_);
   parked_.store(1, std::memory_order_seq_cst);
-  if (inbox_.load(std::memory_order_seq_cst)) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!inbox_.empty()) {
     parked_.store(0, std::memory_order_relaxed);
     return;
   }
@@ -392,25 +407,43 @@ void worker::check_owner(const operation& op) const {
 }
 
 void worker::finish(operation& op) noexcept {
-  op.next_done = done_;
-  done_ = &op;
-  if (done_count_++ == 0) {
-    done_oldest_ = &op;
-    done_since_ = now_ns();
-  }
+  op.next_done = nullptr;
+  (done_ ? done_newest_->next_done : done_) = &op;
+  done_newest_ = &op;
+  if (done_count_++ == 0) done_since_ = 0;  // the clock is asked only when something else runs first
   op.state.store(op_state::done, std::memory_order_release);
 }
 
 void worker::publish() noexcept {
   if (done_count_ == 0) return;
-  operation* newest = std::exchange(done_, nullptr);
   done_count_ = 0;
-  bridge_->post(newest, done_oldest_);
+  operation* op = std::exchange(done_, nullptr);
+  while (op && has_lane_) {
+    operation* next = op->next_done;  // the loop may take it at once
+    if (!results_.push(op)) break;
+    op = next;
+  }
+  if (op) return post_done(op);
+  bridge_->notify_if_parked();
+}
+
+/// Hands over \p oldest and what follows it without a lane.
+void worker::post_done(operation* oldest) noexcept {
+  operation* newest_first = nullptr;
+  for (operation* op = oldest; op;) {
+    operation* next = op->next_done;
+    op->next_done = newest_first;
+    newest_first = op;
+    op = next;
+  }
+  bridge_->post(newest_first, oldest);
 }
 
 void worker::publish_when_due() noexcept {
   if (done_count_ == 0) return;
-  if (done_count_ >= most_unpublished || now_ns() - done_since_ > publish_after_ns ||
+  const std::int64_t now = now_ns();
+  if (done_since_ == 0) done_since_ = now;
+  if (done_count_ >= most_unpublished || now - done_since_ > publish_after_ns ||
       (bridge_->is_polling() && done_count_ >= 8)) {
     publish();
   }
@@ -685,15 +718,10 @@ void worker::close_database() noexcept {
 }
 
 void worker::close_inbox() noexcept {
+  inbox_closed_.store(true, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   take_inbox();
-  operation* op = inbox_.exchange(closed_inbox, std::memory_order_seq_cst);
-  operation_queue late;
-  while (op) {
-    operation* next = op->next_queued;
-    late.push(*op);
-    op = next;
-  }
-  while (operation* l = late.pop()) sort_in(*l);
+  inbox_left_.store(true, std::memory_order_release);
 }
 
 void worker::fail_queued() noexcept {

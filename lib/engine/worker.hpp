@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/bridge.hpp"
+#include "engine/channel.hpp"
 #include "engine/cursor.hpp"
 #include "engine/errors.hpp"
 #include "engine/read_snapshot.hpp"
@@ -129,6 +130,8 @@ class worker final : public executor {
   [[nodiscard]] bool is_gone() const noexcept override { return gone_; }
   /// Its last word has been delivered: nothing posted for it would be any more.
   void mark_gone() noexcept { gone_ = true; }
+  /// What it has done, for the bridge to deliver.
+  [[nodiscard]] channel<operation>& results() noexcept { return results_; }
   /// Set before the first submit: it belongs to a pool, which wants times; a reader refuses statements that write.
   void join_pool(bool reader, std::chrono::nanoseconds max_read_age, int checkpoint_pages) noexcept {
     pooled_ = true;
@@ -241,8 +244,8 @@ class worker final : public executor {
     }
     return nullptr;
   }
-  /// The open savepoints, outermost first.
-  std::vector<std::uint64_t> savepoints;
+  /// The open savepoints, outermost first. From here on apart from what the loop writes for every call.
+  alignas(64) std::vector<std::uint64_t> savepoints;
   progress_listener* progress = nullptr;
   authorizer_listener* authorizer = nullptr;
   start_listener* before_calls = nullptr;
@@ -253,7 +256,7 @@ class worker final : public executor {
   void ask_authorizer_anew() noexcept;
 
   /// Written by the worker, read by anybody.
-  struct counters {
+  struct alignas(64) counters {
     std::atomic<std::uint64_t> calls{0};
     std::atomic<std::uint64_t> groups{0};
     std::atomic<std::uint64_t> grouped_calls{0};
@@ -298,9 +301,11 @@ class worker final : public executor {
   void end_old_reads() noexcept;
   [[nodiscard]] std::int64_t oldest_read() const noexcept;
   void publish_when_due() noexcept;
+  void post_done(operation* oldest) noexcept;
   void fail_queued() noexcept;
   void shut() noexcept;
   void close_inbox() noexcept;
+  void reject_queued() noexcept;
   void close_database() noexcept;
   [[nodiscard]] bool reject(operation& op) noexcept;
   [[nodiscard]] std::exception_ptr late_error(const operation& op) const;
@@ -316,13 +321,14 @@ class worker final : public executor {
                           const char* trigger) noexcept;
 
   // Loop thread.
-  ref<bridge> bridge_;
+  alignas(64) ref<bridge> bridge_;
   std::string path_;
   std::string vfs_;
   open_options options_;
   std::int64_t poll_ns_;
   bool accepting_ = true;
   bool started_ = false;
+  bool has_lane_ = false;
   bool gone_ = false;
   bool pooled_ = false;
   bool reader_ = false;
@@ -331,9 +337,12 @@ class worker final : public executor {
   std::uint64_t transactions_ = 0;
   std::uint64_t serials_ = 0;
 
-  // Shared: what the worker polls, and what it writes for every call, stand apart from what is seldom written.
-  alignas(64) std::atomic<operation*> inbox_{nullptr};
+  // Shared: what is written for every call stands apart from what is seldom written.
+  channel<operation> inbox_;    // from the loop to the worker
+  channel<operation> results_;  // and back, where the bridge has a lane for it
   alignas(64) std::atomic<int> parked_{0};
+  std::atomic<bool> inbox_closed_{false};  // nothing that comes now is looked at
+  std::atomic<bool> inbox_left_{false};    // the worker has taken its last call from it
   std::atomic<bool> aborted_{false};
   std::atomic<std::uint64_t> interrupted_{0};
   std::mutex mutex_;
@@ -365,8 +374,8 @@ class worker final : public executor {
   operation_queue waiting_;
   std::size_t waiting_count_ = 0;
   std::atomic<std::size_t> queued_{0};
-  operation* done_ = nullptr;
-  operation* done_oldest_ = nullptr;
+  operation* done_ = nullptr;  // the oldest of those not yet handed over
+  operation* done_newest_ = nullptr;
   int done_count_ = 0;
   std::int64_t done_since_ = 0;
   poller poller_;

@@ -125,7 +125,7 @@ struct operation_type {
   /// On the worker. May throw: the exception becomes the call's.
   void (*run)(worker&, operation&) = nullptr;
   /// For statements: takes one row; false: no more are wanted.
-  bool (*row)(operation&, const cell*, int) = nullptr;
+  bool (*row)(operation&, cell*, int) = nullptr;
   /// For statements: before the first row.
   void (*begin)(operation&) = nullptr;
   /// For statements: after the last row; may throw.
@@ -160,7 +160,7 @@ struct stop_request {
 struct COSQLITE_API operation {
   static constexpr std::size_t inline_result = 64;
 
-  operation* next_queued = nullptr;
+  alignas(64) operation* next_queued = nullptr;  // neighbours in memory are used by different threads
   operation* next_done = nullptr;
   std::atomic<std::uint32_t> references{1};
   std::atomic<op_state> state{op_state::built};
@@ -175,14 +175,15 @@ struct COSQLITE_API operation {
   std::int64_t deadline = 0;      ///< steady clock, ns; 0: none
   std::int64_t submitted_at = 0;  ///< in a pool; steady clock, ns
   std::uint32_t timer_slot = 0;
-  std::uint64_t serial = 0;    ///< names the call for `interrupt`
-  bool counted = false;        ///< counted as pending by the bridge
-  bool borrows = false;        ///< the worker reads or writes memory of the caller
-  bool in_lock = false;        ///< the busy handler was waiting when the call was stopped
-  bool in_body = false;        ///< opens a transaction that belongs to a `transact` body
-  bool detaches = false;       ///< the worker's last word: it lets go of the bridge
-  bool last = false;           ///< for streams: nothing follows this batch
-  bool awaited_again = false;  ///< a second awaiter is to be refused; the first still has the call
+  std::uint32_t expected_rows = 0;  ///< for streams: the most that a batch will have
+  std::uint64_t serial = 0;         ///< names the call for `interrupt`
+  bool counted = false;             ///< counted as pending by the bridge
+  bool borrows = false;             ///< the worker reads or writes memory of the caller
+  bool in_lock = false;             ///< the busy handler was waiting when the call was stopped
+  bool in_body = false;             ///< opens a transaction that belongs to a `transact` body
+  bool detaches = false;            ///< the worker's last word: it lets go of the bridge
+  bool last = false;                ///< for streams: nothing follows this batch
+  bool awaited_again = false;       ///< a second awaiter is to be refused; the first still has the call
   std::source_location location{};
   std::string sql;
   parameters args;
@@ -233,8 +234,11 @@ COSQLITE_API void check(operation& op);
 inline bool is_done(const operation& op) noexcept { return op.state.load(std::memory_order_acquire) == op_state::done; }
 
 template <class T>
+inline constexpr bool fits_inline = sizeof(T) <= operation::inline_result && alignof(T) <= alignof(std::max_align_t);
+
+template <class T>
 void destroy_result(operation& op) noexcept {
-  if constexpr (sizeof(T) <= operation::inline_result) {
+  if constexpr (fits_inline<T>) {
     static_cast<T*>(op.result)->~T();
   } else {
     delete static_cast<T*>(op.result);
@@ -244,9 +248,8 @@ void destroy_result(operation& op) noexcept {
 /// Builds the result in the record, in place where it fits.
 template <class T, class... A>
 T& emplace_result(operation& op, A&&... a) {
-  static_assert(alignof(T) <= alignof(std::max_align_t));
   op.clear_result();
-  if constexpr (sizeof(T) <= operation::inline_result) {
+  if constexpr (fits_inline<T>) {
     op.result = ::new (static_cast<void*>(op.storage.data())) T(std::forward<A>(a)...);
   } else {
     op.result = new T(std::forward<A>(a)...);

@@ -30,8 +30,8 @@ extern COSQLITE_API const operation_type script_operation;
 
 template <class T>
 struct all_rows {
-  static void begin(operation& op) { emplace_result<std::vector<T>>(op); }
-  static bool row(operation& op, const cell* cells, int count) {
+  static void begin(operation& op) { emplace_result<std::vector<T>>(op).reserve(op.expected_rows); }
+  static bool row(operation& op, cell* cells, int count) {
     auto& all = result_of<std::vector<T>>(op);
     all.push_back(decode_row<T>(cells, count));
     return true;
@@ -48,7 +48,7 @@ struct all_rows {
 template <class T>
 struct first_row {
   static void begin(operation& op) { op.clear_result(); }
-  static bool row(operation& op, const cell* cells, int count) {
+  static bool row(operation& op, cell* cells, int count) {
     if (!op.result) emplace_result<T>(op, decode_row<T>(cells, count));
     return false;
   }
@@ -66,7 +66,7 @@ struct first_row {
 template <class T>
 struct maybe_row {
   static void begin(operation& op) { emplace_result<std::optional<T>>(op); }
-  static bool row(operation& op, const cell* cells, int count) {
+  static bool row(operation& op, cell* cells, int count) {
     auto& found = result_of<std::optional<T>>(op);
     if (!found) found.emplace(decode_row<T>(cells, count));
     return false;
