@@ -178,7 +178,8 @@ TEST_CASE("a waiter that is cancelled, at whatever moment, never loses the slot"
     }
     CHECK(got + gave_up == 200 * 8);
     CHECK(got >= 200 * 4);
-    CHECK(db.stats().leased == 0);
+    // The workers clean the last ones yet.
+    while (db.stats().leased != 0) co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
     leased_connection one = co_await db.acquire_reader();
     leased_connection another = co_await db.acquire_reader();
     CHECK(co_await one.query_one<int>("SELECT 1") == 1);
