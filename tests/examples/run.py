@@ -15,7 +15,7 @@ program = ""
 
 
 def run(*arguments, cwd=None):
-    return subprocess.run([os.path.abspath(program), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run([os.path.abspath(program), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=240)
 
 
 class Temporary(unittest.TestCase):
