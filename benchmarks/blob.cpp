@@ -59,7 +59,8 @@ void raw_read(const std::string& path, stopwatch& watch) {
       b.read(data, at);
       sum += sum_of(data);
     }
-    watch.stop(static_cast<double>(b.size() / piece));
+    const std::size_t count = b.size() / piece;
+    watch.stop(static_cast<double>(count));
   }
   if (sum != 0) throw std::runtime_error("a read went wrong");
 }
@@ -73,7 +74,8 @@ cosqlite::task<> our_read(std::string path, stopwatch& watch) {
     cosqlite::blob b = co_await db.open_blob(where);
     cosqlite::chunk_stream pieces = b.chunks(piece);
     while (auto data = co_await pieces.next()) sum += sum_of(*data);
-    watch.stop(static_cast<double>(b.size() / piece));
+    const std::size_t count = b.size() / piece;
+    watch.stop(static_cast<double>(count));
   }
   if (sum != 0) throw std::runtime_error("a read went wrong");
   co_await db.close();

@@ -32,7 +32,8 @@ cosqlite::task<> autocommit(std::string path, std::size_t writers, std::size_t i
   for (std::size_t w = 0; w < writers; ++w) all.push_back(write_events(db, inserts / writers));
   watch.start();
   co_await when_all(std::move(all));
-  watch.stop(static_cast<double>(inserts / writers * writers));
+  const auto done = inserts / writers * writers;
+  watch.stop(static_cast<double>(done));
   co_await db.close();
 }
 

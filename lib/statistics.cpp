@@ -86,7 +86,8 @@ call<std::int64_t> data_version(const call_site& site, std::source_location wher
     sqlite3_stmt* stmt = nullptr;
     int rc = sqlite3_prepare_v2(at.db(), sql, -1, &stmt, nullptr);
     std::int64_t version = 0;
-    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    if (rc == SQLITE_OK) rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
       version = sqlite3_column_int64(stmt, 0);
       rc = SQLITE_OK;
     }
