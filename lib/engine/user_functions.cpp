@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <new>
 #include <utility>
 
 namespace cosqlite::detail {
@@ -34,47 +33,6 @@ void result_sink::pointer(std::shared_ptr<void>, const char*) {
 void result_sink::name(std::string_view) {
   throw misuse_error("the result of the SQL function " + std::string(function_) + " cannot be a named argument",
                      {SQLITE_MISUSE});
-}
-
-value_view read_value(sqlite3_value* v) {
-  cell c;
-  switch (sqlite3_value_type(v)) {
-    case SQLITE_INTEGER:
-      c.type = value_type::integer;
-      c.integer = sqlite3_value_int64(v);
-      break;
-    case SQLITE_FLOAT:
-      c.type = value_type::real;
-      c.real = sqlite3_value_double(v);
-      break;
-    case SQLITE_TEXT:
-      c.type = value_type::text;
-      c.data = reinterpret_cast<const char*>(sqlite3_value_text(v));
-      if (!c.data) throw std::bad_alloc();
-      c.size = static_cast<std::uint32_t>(sqlite3_value_bytes(v));
-      break;
-    case SQLITE_BLOB:
-      c.type = value_type::blob;
-      c.data = static_cast<const char*>(sqlite3_value_blob(v));
-      c.size = static_cast<std::uint32_t>(sqlite3_value_bytes(v));
-      if (!c.data && c.size != 0) throw std::bad_alloc();
-      if (!c.data) c.data = "";
-      break;
-    default: break;
-  }
-  return value_view(c);
-}
-
-argument_reader::argument_reader(int count, sqlite3_value** values) : count_(static_cast<std::size_t>(count)) {
-  if (count_ <= most_inside) {
-    auto* const inside = reinterpret_cast<value_view*>(inside_.data());
-    for (std::size_t i = 0; i < count_; ++i) ::new (static_cast<void*>(inside + i)) value_view(read_value(values[i]));
-    first_ = std::launder(inside);
-    return;
-  }
-  outside_.reserve(count_);
-  for (std::size_t i = 0; i < count_; ++i) outside_.push_back(read_value(values[i]));
-  first_ = outside_.data();
 }
 
 std::string describe_exception(std::string_view function, std::string_view method) {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,12 +37,51 @@ class result_sink final : public sink {
   std::string_view function_;
 };
 
-[[nodiscard]] value_view read_value(sqlite3_value* v);
+// Here rather than in the source: a function is called for every row, and what is done for each argument counts.
+
+[[nodiscard]] inline value_view read_value(sqlite3_value* v) {
+  cell c;
+  switch (sqlite3_value_type(v)) {
+    case SQLITE_INTEGER:
+      c.type = value_type::integer;
+      c.integer = sqlite3_value_int64(v);
+      break;
+    case SQLITE_FLOAT:
+      c.type = value_type::real;
+      c.real = sqlite3_value_double(v);
+      break;
+    case SQLITE_TEXT:
+      c.type = value_type::text;
+      c.data = reinterpret_cast<const char*>(sqlite3_value_text(v));
+      if (!c.data) throw std::bad_alloc();
+      c.size = static_cast<std::uint32_t>(sqlite3_value_bytes(v));
+      break;
+    case SQLITE_BLOB:
+      c.type = value_type::blob;
+      c.data = static_cast<const char*>(sqlite3_value_blob(v));
+      c.size = static_cast<std::uint32_t>(sqlite3_value_bytes(v));
+      if (!c.data && c.size != 0) throw std::bad_alloc();
+      if (!c.data) c.data = "";
+      break;
+    default: break;
+  }
+  return value_view(c);
+}
 
 /// SQLite's values as views, during one call.
 class argument_reader {
  public:
-  argument_reader(int count, sqlite3_value** values);
+  argument_reader(int count, sqlite3_value** values) : count_(static_cast<std::size_t>(count)) {
+    if (count_ <= most_inside) {
+      auto* const inside = reinterpret_cast<value_view*>(inside_.data());
+      for (std::size_t i = 0; i < count_; ++i) ::new (static_cast<void*>(inside + i)) value_view(read_value(values[i]));
+      first_ = std::launder(inside);
+      return;
+    }
+    outside_.reserve(count_);
+    for (std::size_t i = 0; i < count_; ++i) outside_.push_back(read_value(values[i]));
+    first_ = outside_.data();
+  }
   argument_reader(const argument_reader&) = delete;
   argument_reader& operator=(const argument_reader&) = delete;
   [[nodiscard]] std::span<const value_view> values() const noexcept { return {first_, count_}; }
