@@ -5,6 +5,7 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -518,6 +519,55 @@ TEST_CASE("a stream of some tables has nothing of the others") {
     const auto last = co_await two.next();
     CHECK(last->table == "c");
     CHECK(last->schema == "temp");
+  });
+}
+
+TEST_CASE("a batch is reported row by row, whatever its last row did, and not at all when it failed") {
+  with_each_source(
+      "CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE); CREATE TABLE u(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1, 1)",
+      [](connection& db, change_stream& changes) -> task<> {
+        using pair = std::tuple<int, int>;
+        std::vector<pair> rows;
+        for (int i = 1; i <= 3; ++i) rows.emplace_back(i + 1, i + 1);
+        std::vector<pair> clash = rows;
+        clash.emplace_back(100, 1);
+        const char* insert = "INSERT INTO t VALUES (?, ?)";
+        const char* insert_or_ignore = "INSERT OR IGNORE INTO t VALUES (?, ?)";
+        co_await failure_of<cosqlite::constraint_error>(db.execute_many(insert, clash));
+        co_await db.execute_many(insert_or_ignore, clash);
+        {
+          const auto seen = co_await all(db, changes);
+          CHECK(seen == lines{"insert t 2", "insert t 3", "insert t 4"});
+        }
+        for (auto& [id, a] : rows) id += 10, a += 10;
+        for (auto& [id, a] : clash) id += 20, a += 20;
+        std::get<1>(clash.back()) = 1;
+        transaction tx = co_await db.begin();
+        co_await tx.execute("INSERT INTO u VALUES (1)");
+        co_await tx.execute_many(insert, rows);
+        co_await failure_of<cosqlite::constraint_error>(tx.execute_many(insert, clash));
+        co_await tx.execute_many(insert_or_ignore, clash);
+        co_await tx.execute("INSERT INTO u VALUES (2)");
+        co_await tx.commit();
+        const auto seen = co_await all(db, changes);
+        CHECK(seen == lines{"insert u 1", "insert t 12", "insert t 13", "insert t 14", "insert t 22", "insert t 23",
+                            "insert t 24", "insert u 2"});
+      });
+}
+
+TEST_CASE("a trace sees every run of a batch while somebody watches the rows") {
+  with_database(table_t, [](connection& db) -> task<> {
+    change_stream changes = co_await db.changes();
+    std::atomic<int> runs{0};
+    const auto counts = [&runs](const cosqlite::trace_event& e) {
+      if (e.sql.starts_with("INSERT")) ++runs;
+    };
+    const cosqlite::subscription s = co_await db.trace(counts);
+    std::vector<std::tuple<int, int>> rows;
+    for (int i = 1; i <= 5; ++i) rows.emplace_back(i, i);
+    co_await db.execute_many("INSERT INTO t VALUES (?, ?)", rows);
+    CHECK(runs == 5);
+    for (int i = 1; i <= 5; ++i) CHECK((co_await changes.next())->rowid == i);
   });
 }
 

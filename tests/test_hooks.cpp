@@ -512,6 +512,19 @@ TEST_CASE("an authorizer is told which trigger or view asks, and sees pragmas, f
          CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log VALUES (1); END)");
 }
 
+TEST_CASE("a trace of reads that follow one another shows them and nothing of the library's own") {
+  with_database([](connection& db) -> task<> {
+    journal seen;
+    const auto note = [&seen](const cosqlite::trace_event& e) { seen.add(std::string(e.sql)); };
+    co_await db.query("SELECT 1");
+    co_await db.query("SELECT 2");
+    const subscription s = co_await db.trace(note);
+    for (int i = 0; i < 3; ++i) co_await db.query("SELECT a FROM t");
+    const lines expected(3, "SELECT a FROM t");
+    CHECK(seen.take() == expected);
+  });
+}
+
 TEST_CASE("a trace names the triggers that run, and expands nothing for those who did not ask") {
   with_database(
       [](connection& db) -> task<> {

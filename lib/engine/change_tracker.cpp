@@ -1,6 +1,7 @@
 #include "engine/change_tracker.hpp"
 
 #include "engine/savepoint_text.hpp"
+#include "engine/watched_as_one.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -86,25 +87,49 @@ void change_tracker::ask_again(row_sink& sink) noexcept {
   }
 }
 
+watched_as_one::watched_as_one(const worker& at) noexcept
+    : tracker_(at.after_calls ? at.extended<change_tracker>() : nullptr) {
+  if (tracker_) tracker_->runs_begin();
+}
+
+watched_as_one::~watched_as_one() {
+  if (tracker_) tracker_->runs_end();
+}
+
+void change_tracker::runs_begin() noexcept {
+  end_statement();
+  settle();
+  statement_ = nullptr;
+  hooks_.tell_statements(false);
+}
+
+void change_tracker::runs_end() noexcept {
+  hooks_.tell_statements(true);
+  mark_statement();
+}
+
 const table_name& change_tracker::name_of(const row_event& row) {
+  if (last_text_ && last_text_ == row.table) return *last_table_;
   const auto is = [&row](const table_name& t) { return t.table == row.table && t.schema == row.schema; };
-  if (last_table_ && is(*last_table_)) return *last_table_;
-  auto it = std::ranges::find_if(*tables_, is);
-  if (it == tables_->end()) {
-    tables_->push_back({row.schema, row.table, tables_->size()});
-    it = std::prev(tables_->end());
+  if (!last_table_ || !is(*last_table_)) {
+    auto it = std::ranges::find_if(*tables_, is);
+    if (it == tables_->end()) {
+      tables_->push_back({row.schema, row.table, tables_->size()});
+      it = std::prev(tables_->end());
+    }
+    last_table_ = &*it;
   }
-  last_table_ = &*it;
-  return *it;
+  last_text_ = row.table;
+  return *last_table_;
 }
 
 void change_tracker::row_changes(const row_event& row) noexcept {
-  settle();
   sqlite3* db = at_.db();
   const bool by_blob = row.operation == SQLITE_UPDATE && row.has_values && sqlite3_preupdate_blobwrite &&
                        sqlite3_preupdate_blobwrite(db) >= 0;
   // Writing through a blob is no statement: the one before has ended.
   if (by_blob) end_statement();
+  if (by_blob || committing_ || control_ != control_kind::none) settle();
   try {
     const table_name& table = name_of(row);
     for (listener& l : sinks_) {
@@ -118,7 +143,8 @@ void change_tracker::row_changes(const row_event& row) noexcept {
   }
   if (by_blob) return mark_statement();
   ++rows_;
-  if (row.has_values && sqlite3_preupdate_depth(db) == 0) ++direct_rows_;
+  // With the update hook none is known to be direct.
+  if (direct_rows_ == 0 && row.has_values && sqlite3_preupdate_depth(db) == 0) direct_rows_ = 1;
 }
 
 void change_tracker::commits() noexcept { committing_ = true; }
@@ -193,6 +219,7 @@ bool change_tracker::is_running(const sqlite3_stmt* stmt) const noexcept {
 
 void change_tracker::mark_statement() noexcept {
   rows_ = direct_rows_ = 0;
+  last_text_ = nullptr;
   for (listener& l : sinks_) l.statement = l.sink->now();
 }
 

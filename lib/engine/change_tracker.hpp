@@ -61,6 +61,10 @@ class change_tracker final : public extension, public call_listener, public tran
   [[nodiscard]] bool has_sinks() const noexcept { return !sinks_.empty(); }
   /// What \p sink wants has changed.
   void ask_again(row_sink& sink) noexcept;
+  /// Between the two one statement runs many times, in a transaction or savepoint that is undone when one run fails:
+  /// none of them is looked at by itself.
+  void runs_begin() noexcept;
+  void runs_end() noexcept;
 
   void call_ended() noexcept override;
   void statement_begins(sqlite3_stmt* stmt) noexcept override;
@@ -99,6 +103,7 @@ class change_tracker final : public extension, public call_listener, public tran
   std::vector<listener> sinks_;
   std::shared_ptr<table_names> tables_ = std::make_shared<table_names>();
   const table_name* last_table_ = nullptr;
+  const char* last_text_ = nullptr;  // where SQLite keeps its name, while that cannot change
   std::vector<std::string> savepoints_;
   bool saw_all_savepoints_ = true;
   control_kind control_ = control_kind::none;

@@ -1,6 +1,7 @@
 #include "engine/execution.hpp"
 
 #include "engine/binder.hpp"
+#include "engine/watched_as_one.hpp"
 #include <cosqlite/detail/results.hpp>
 #include <cosqlite/execute_result.hpp>
 
@@ -276,6 +277,7 @@ void run_many(worker& at, operation& op) {
   all_or_nothing scope(at, op);
   {
     statement_run run(at, at.acquire(op));
+    const watched_as_one scope_of_runs(at);
     statement_binder binder(at, op, *run);
     const bool counts = run->traits.changes_rows;
     unsigned rows = 0;

@@ -121,7 +121,8 @@ void hook_set::install() noexcept {
 }
 
 void hook_set::install_authorizer() noexcept {
-  const bool wanted = !authorizers.empty() || sees_deletes_by_authorizer();
+  // Beside an authorizer reads share no transaction with later ones: a trace shows a call's own statements only.
+  const bool wanted = !authorizers.empty() || !traces.empty() || sees_deletes_by_authorizer();
   at_.authorizer = wanted ? this : nullptr;
   // DELETE without WHERE is compiled differently while somebody watches the rows.
   const bool rows_watched = uses_preupdate() || sees_deletes_by_authorizer();
@@ -176,8 +177,13 @@ bool hook_set::should_stop() noexcept {
   }
 }
 
+void hook_set::tell_statements(bool on) noexcept {
+  tells_statements_ = on;
+  install_trace();
+}
+
 void hook_set::install_trace() noexcept {
-  unsigned mask = listener_ ? SQLITE_TRACE_STMT : 0;
+  unsigned mask = listener_ && tells_statements_ ? SQLITE_TRACE_STMT : 0;
   for (const auto& h : traces) {
     if (h->traces.statements) mask |= SQLITE_TRACE_STMT;
     if (h->traces.profile) mask |= SQLITE_TRACE_PROFILE;
@@ -190,7 +196,7 @@ int hook_set::on_trace(unsigned kind, void* self, void* stmt, void* what) noexce
   auto* hooks = static_cast<hook_set*>(self);
   auto* statement = static_cast<sqlite3_stmt*>(stmt);
   // Triggers, and statements that run inside another one, come with a comment in place of the statement's own text.
-  if (kind == SQLITE_TRACE_STMT && hooks->listener_ && what == sqlite3_sql(statement)) {
+  if (kind == SQLITE_TRACE_STMT && hooks->listener_ && hooks->tells_statements_ && what == sqlite3_sql(statement)) {
     hooks->listener_->statement_begins(statement);
   }
   if (!hooks->traces.empty()) hooks->trace(kind, statement, what);

@@ -104,6 +104,8 @@ class hook_set final : public extension, public authorizer_listener, public prog
   void remove(const std::shared_ptr<hook_entry>& entry) noexcept;
   /// null: nobody listens any more.
   void set_listener(transaction_listener* listener, row_source_kind source) noexcept;
+  /// While false the listener hears of rows, not of statements that begin.
+  void tell_statements(bool on) noexcept;
   [[nodiscard]] bool uses_preupdate() const noexcept {
     return !preupdates.empty() || source_ == row_source_kind::preupdate_hook;
   }
@@ -136,6 +138,7 @@ class hook_set final : public extension, public authorizer_listener, public prog
 
   worker& at_;
   transaction_listener* listener_ = nullptr;
+  bool tells_statements_ = true;
   row_source_kind source_ = row_source_kind::none;
   row_source_kind installed_source_ = row_source_kind::none;
   bool had_authorizers_ = false;
