@@ -65,7 +65,7 @@ class poller {
       if (found()) {
         looks_ = alone ? std::min(most_looks, 2 * looks_) : fewest_looks;
         together_ = alone ? 0 : together_ + 1;
-        return succeeded();
+        return crowded ? found_late() : succeeded();
       }
       if (crowded) backoff_ = most_skips;
       if (now >= until) return failed();
@@ -74,6 +74,11 @@ class poller {
   }
   bool succeeded() noexcept {
     backoff_ = 0;
+    return true;
+  }
+  /// So many want the CPU that sleeping is much the quicker: whoever wakes a thread has it run soon.
+  bool found_late() noexcept {
+    backoff_ = skips_ = most_skips;
     return true;
   }
   bool failed() noexcept {
