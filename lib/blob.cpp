@@ -86,18 +86,23 @@ class open_blobs final : public extension, public start_listener {
     for (const shared_blob& b : all_) b->close_writer();
   }
   void returned_to_pool() noexcept override {
-    while (!all_.empty()) close(*shared_blob(all_.back()));
+    close_if([](const blob_state& b) { return b.owner != 0; });
   }
   void transaction_ended(std::uint64_t owner) noexcept override {
-    std::erase_if(all_, [owner](const shared_blob& b) {
-      if (b->owner != owner) return false;
+    close_if([owner](const blob_state& b) { return b.owner == owner; });
+  }
+
+ private:
+  template <class F>
+  void close_if(F belongs) noexcept {
+    std::erase_if(all_, [&belongs](const shared_blob& b) {
+      if (!belongs(*b)) return false;
       b->closed = true;
       b->close_handles();
       return true;
     });
   }
 
- private:
   worker& at_;
   std::vector<shared_blob> all_;
 };

@@ -143,6 +143,8 @@ void operation::recycle() noexcept {
   state.store(op_state::built, std::memory_order_relaxed);
   stop.store(stop_reason::none, std::memory_order_relaxed);
   waiter = {};
+  of_waiter = nullptr;
+  gives = nullptr;
   at = nullptr;
   owner = 0;
   timeout = deadline = 0;
@@ -163,14 +165,13 @@ bool start(operation& op, std::coroutine_handle<> waiter, const lineage* of_wait
     complete_with(op, nullptr);
     return false;
   }
+  op.waiter = waiter;
   op.of_waiter = of_waiter;
-  std::exception_ptr e = obstacle(op);
-  op.of_waiter = nullptr;
-  if (e) {
+  if (std::exception_ptr e = obstacle(op)) {
+    stop_waiting(op);
     complete_with(op, std::move(e));
     return false;
   }
-  op.waiter = waiter;
   enqueue(op);
   return true;
 }
@@ -185,7 +186,7 @@ void abandon(operation_ref op) noexcept {
   if (!op->counted || is_forked_child()) return;
   // Waits for a callback that runs on another thread: after it nobody else decides about the call.
   op->stop_callback.reset();
-  op->waiter = {};
+  stop_waiting(*op);
   stop_reason none = stop_reason::none;
   op->stop.compare_exchange_strong(none, stop_reason::abandoned, std::memory_order_release);
   op_state queued = op_state::queued;
@@ -196,6 +197,11 @@ void abandon(operation_ref op) noexcept {
   if (!op->borrows) return;
   // The worker may be reading the caller's memory, which goes away with the caller.
   while (op->state.load(std::memory_order_acquire) == op_state::running) sched_yield();
+}
+
+void stop_waiting(operation& op) noexcept {
+  op.waiter = {};
+  op.of_waiter = nullptr;
 }
 
 void check(operation& op) {
@@ -212,9 +218,10 @@ void stop_request::operator()() const noexcept {
   op->stop.compare_exchange_strong(none, stop_reason::requested, std::memory_order_relaxed);
   op_state queued = op_state::queued;
   if (!op->state.compare_exchange_strong(queued, op_state::dropped, std::memory_order_acq_rel)) return;
+  // Before anybody can see that it is done, and let go of it.
+  op->retain();
   op->error = stopped_error(*op, timeout_error::stage::queue);
   op->state.store(op_state::done, std::memory_order_release);
-  op->retain();
   op->where->loop_bridge().post(op, op);
 }
 

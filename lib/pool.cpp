@@ -99,9 +99,11 @@ call<leased_connection> acquire(const call_site& site, const std::source_locatio
   return make_callable(
       site,
       [](worker& at, operation& op) {
+        auto held = std::make_unique<possession>(possession::kind::lease, at, at.group(), op.serial, nullptr);
+        op.gives = held.get();
         at.begin_lease(op.serial);
         // Nobody waits for it any more: dropping the result gives it back at once.
-        return leased_connection(ref<executor>(&at), op.serial);
+        return leased_connection(ref<executor>(&at), std::move(held));
       },
       where);
 }
@@ -116,28 +118,32 @@ struct return_lease {
 
 }  // namespace detail
 
-leased_connection::leased_connection(detail::ref<detail::executor> where, std::uint64_t id) noexcept
-    : where_(std::move(where)), id_(id) {}
+leased_connection::leased_connection(detail::ref<detail::executor> where,
+                                     std::unique_ptr<detail::possession> held) noexcept
+    : where_(std::move(where)), held_(std::move(held)) {}
+
 leased_connection::leased_connection(leased_connection&& other) noexcept
-    : where_(std::move(other.where_)), id_(std::exchange(other.id_, 0)) {}
+    : where_(std::move(other.where_)), held_(std::move(other.held_)) {
+  if (held_) held_->pass_on();
+}
 
 leased_connection& leased_connection::operator=(leased_connection&& other) noexcept {
   if (this == &other) return *this;
   release();
   where_ = std::move(other.where_);
-  id_ = std::exchange(other.id_, 0);
+  held_ = std::move(other.held_);
+  if (held_) held_->pass_on();
   return *this;
 }
 
 leased_connection::~leased_connection() { release(); }
 
 void leased_connection::release() noexcept {
-  const std::uint64_t id = std::exchange(id_, 0);
-  if (id == 0) return;
+  if (!held_) return;
   using kind = detail::callable_type<detail::return_lease, void>;
   detail::call_site s;
   s.where = where_.get();
-  s.owner = id;
+  s.owner = std::exchange(held_, nullptr)->id();
   detail::operation_ref op = detail::make_operation(s, kind::urgent);
   op->closure = std::make_unique<detail::callable_holder<detail::return_lease>>(detail::return_lease());
   detail::start_detached(std::move(op));
@@ -145,8 +151,9 @@ void leased_connection::release() noexcept {
 
 detail::call_site leased_connection::site() const noexcept {
   detail::call_site s;
-  if (id_ != 0) s.where = where_.get();
-  s.owner = id_;
+  if (!held_) return s;
+  s.where = where_.get();
+  s.owner = held_->id();
   return s;
 }
 

@@ -57,8 +57,8 @@ operation_ref stream_source::fetch(std::coroutine_handle<> waiter, bool& suspend
 bool stream_source::ready() noexcept {
   if (ended_) return true;
   if (!first_ || !is_done(*first_)) return false;
-  // A reader that always finds its batch would never let the loop turn.
-  return !where_ || !where_->loop_bridge().turn_is_over();
+  // A reader that always finds its batch would never let the loop turn. A connection that has closed brings no more turns.
+  return !where_ || where_->is_gone() || !where_->loop_bridge().turn_is_over();
 }
 
 bool stream_source::wait(std::coroutine_handle<> waiter, const lineage* of_waiter) noexcept {
@@ -69,7 +69,10 @@ bool stream_source::wait(std::coroutine_handle<> waiter, const lineage* of_waite
   }
   if (is_done(*first_)) {
     // It came while we looked, or the loop is due: the record's delivery resumes us, unless it has been delivered.
-    if (!first_->counted) where_->loop_bridge().deliver_next_turn(*first_);
+    if (!first_->counted) {
+      if (!where_ || where_->is_gone()) return false;
+      where_->loop_bridge().deliver_next_turn(*first_);
+    }
   }
   first_->waiter = waiter;
   return true;
@@ -79,10 +82,10 @@ bool stream_source::take() {
   if (ended_) return false;
   current_ = std::move(first_);
   first_ = std::move(second_);
-  if (current_->at && where_.get() != current_->at) {
+  if (cursor_->at() && where_.get() != cursor_->at()) {
     // A pool has chosen: the stream stays with that connection.
-    where_ = ref<executor>(current_->at);
-    site_.where = current_->at;
+    where_ = ref<executor>(cursor_->at());
+    site_.where = where_.get();
   }
   try {
     check(*current_);
@@ -102,17 +105,25 @@ bool stream_source::take() {
   return true;
 }
 
+/// Who has the statement: the call that begins it may just be running somewhere in a pool. Null: it has not begun.
+ref<executor> stream_source::home() const noexcept {
+  if (first_ && !current_ && first_->state.load(std::memory_order_acquire) == op_state::running)
+    return ref<executor>(first_->at);
+  const bool known = current_ || (first_ && is_done(*first_));
+  return ref<executor>(known ? cursor_->at() : nullptr);
+}
+
 void stream_source::close() noexcept {
-  for (operation_ref* op : {&first_, &second_}) {
-    if (*op) abandon(std::move(*op));
-    *op = {};
-  }
-  const bool running = cursor_ && where_ && !std::exchange(ended_, true);
-  if (!running) return;
-  operation_ref op = make_operation(site_, end_operation);
-  op->timeout = op->deadline = 0;
-  op->stop_token = {};
-  op->owner = 0;
+  const operation_ref first = first_;
+  if (first) abandon(first);
+  if (second_) abandon(std::move(second_));
+  second_ = {};
+  const ref<executor> at = cursor_ && !std::exchange(ended_, true) ? home() : ref<executor>();
+  first_ = {};
+  if (!at) return;
+  call_site site;
+  site.where = at.get();
+  operation_ref op = make_operation(site, end_operation);
   auto job = std::make_unique<end_cursor>();
   job->ended = cursor_;
   op->closure = std::move(job);

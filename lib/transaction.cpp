@@ -12,8 +12,13 @@ namespace detail {
 /// What a transaction knows of itself on the loop's thread.
 class transaction_state {
  public:
-  transaction_state(ref<worker> w, std::uint64_t id, std::int64_t deadline, std::stop_token stop) noexcept
-      : worker_(std::move(w)), id_(id), deadline_(deadline), stop_(std::move(stop)) {}
+  transaction_state(ref<worker> w, const operation& begun)
+      : worker_(std::move(w)),
+        id_(begun.serial),
+        deadline_(begun.deadline),
+        stop_(begun.stop_token),
+        held_(begun.in_body ? possession::kind::body : possession::kind::transaction, *worker_, nullptr, id_,
+              ended.get()) {}
   transaction_state(const transaction_state&) = delete;
   transaction_state& operator=(const transaction_state&) = delete;
   ~transaction_state();
@@ -26,7 +31,7 @@ class transaction_state {
     s.stop = stop_;
     return s;
   }
-  [[nodiscard]] worker& at() const noexcept { return *worker_; }
+  [[nodiscard]] possession& held() noexcept { return held_; }
 
   /// Shared with the operations that end it: whether one of them has.
   std::shared_ptr<std::atomic<bool>> ended = std::make_shared<std::atomic<bool>>(false);
@@ -36,6 +41,7 @@ class transaction_state {
   std::uint64_t id_;
   std::int64_t deadline_;
   std::stop_token stop_;
+  possession held_;
 };
 
 namespace {
@@ -58,8 +64,14 @@ void run_begin(worker& at, operation& op) {
   auto& job = static_cast<begin_job&>(*op.closure);
   at.begin(op, op.serial, begin_text(job.mode));
   if (at.owner() == 0) return;  // abandoned
-  emplace_result<transaction>(
-      op, std::make_unique<transaction_state>(ref<worker>(&at), op.serial, op.deadline, op.stop_token));
+  try {
+    auto state = std::make_unique<transaction_state>(ref<worker>(&at), op);
+    op.gives = &state->held();
+    emplace_result<transaction>(op, std::move(state));
+  } catch (...) {
+    at.end_transaction();
+    throw;
+  }
 }
 
 struct end_job final : holder {
@@ -95,7 +107,6 @@ operation_ref make_end(const call_site& site, const operation_type& type, std::s
 }  // namespace
 
 transaction_state::~transaction_state() {
-  if (worker_->body_owner == id_) worker_->body_owner = 0;
   if (ended->load()) return;
   call_site s;
   s.where = worker_.get();
@@ -161,8 +172,17 @@ call_site with_deadline_from_now(call_site site) noexcept {
 }  // namespace detail
 
 transaction::transaction(std::unique_ptr<detail::transaction_state> state) noexcept : state_(std::move(state)) {}
-transaction::transaction(transaction&&) noexcept = default;
-transaction& transaction::operator=(transaction&&) noexcept = default;
+
+transaction::transaction(transaction&& other) noexcept : state_(std::move(other.state_)) {
+  if (state_) state_->held().pass_on();
+}
+
+transaction& transaction::operator=(transaction&& other) noexcept {
+  state_ = std::move(other.state_);
+  if (state_) state_->held().pass_on();
+  return *this;
+}
+
 transaction::~transaction() = default;
 
 bool transaction::is_open() const noexcept { return state_ && !state_->ended->load(); }
@@ -293,7 +313,10 @@ call<> savepoint::release(std::source_location where) {
 }
 
 call<> savepoint::rollback(std::source_location where) {
-  return detail::finish_savepoint(site_, number_, true, ended_, where);
+  detail::call_site s = site_;
+  s.deadline = 0;
+  s.stop = {};
+  return detail::finish_savepoint(s, number_, true, ended_, where);
 }
 
 call<savepoint> savepoint::nested(std::source_location where) { return detail::begin_savepoint(site_, where); }

@@ -716,9 +716,61 @@ TEST_CASE("a child made by fork is refused, and the parent goes on") {
   loop.run(go_on());
 }
 
+namespace {
+
+task<> write_once(std::string path) {
+  connection db = co_await open(std::move(path));
+  co_await db.execute("CREATE TABLE IF NOT EXISTS t(a)");
+  co_await db.execute("INSERT INTO t VALUES(1)");
+  co_await db.close();
+}
+
+/// Runs \p body in a fork of this process; what it exits with.
+template <class F>
+int in_fork(F body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body());
+  int status = -1;
+  if (child < 0 || waitpid(child, &status, 0) != child) return -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace
+
+// Run by the test below as a program of its own, so that nothing else is open in it.
+TEST_CASE("child: forks", "[.child]") {
+  const temp_database file;
+  const auto write = [&file] {
+    run(write_once(file.path()));
+    return 7;
+  };
+  CHECK(in_fork(write) == 7);  // before anything was opened
+  CHECK(write() == 7);
+  CHECK(in_fork(write) == 7);  // after all has been closed
+  const auto open_across_a_fork = [&]() -> task<> {
+    connection db = co_await open(file.path());
+    const auto refused = [&file] {
+      try {
+        run(write_once(file.path()));
+      } catch (const misuse_error& e) {
+        return support::contains(e.what(), "forked") ? 8 : 9;
+      }
+      return 10;
+    };
+    CHECK(in_fork(refused) == 8);
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 3);
+    co_await db.close();
+  };
+  run(open_across_a_fork());
+}
+
+TEST_CASE("a child made by fork opens connections of its own when none was open") {
+  CHECK(run_child("child: forks") == 0);
+}
+
 // Run by the test below as a program of its own.
 TEST_CASE("child: exits with calls pending", "[.child]") {
-  temp_database* file = new temp_database;
+  static temp_database* const file = new temp_database;  // exit() comes before its end
   run([](std::string path) -> task<> {
     connection idle = co_await open(path);
     connection busy = co_await open(path);

@@ -3,7 +3,12 @@
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
+#include <sqlite3.h>
+
+#include <array>
 #include <chrono>
+#include <cstddef>
+#include <filesystem>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -163,7 +168,7 @@ TEST_CASE("a waiter that is cancelled, at whatever moment, never loses the slot"
     pool db = co_await open_with_table(file.path(), two);
     int got = 0;
     int gave_up = 0;
-    for (int round = 0; round < 200; ++round) {
+    for (int round = 0; round < 100; ++round) {
       std::stop_source stop;
       std::vector<task<>> all;
       for (int i = 0; i < 8; ++i) {
@@ -176,12 +181,13 @@ TEST_CASE("a waiter that is cancelled, at whatever moment, never loses the slot"
       all.push_back(stopping(stop, round % 7));
       co_await cosqlite::when_all(std::move(all));
     }
-    CHECK(got + gave_up == 200 * 8);
-    CHECK(got >= 200 * 4);
+    CHECK(got + gave_up == 100 * 8);
+    CHECK(got >= 100 * 4);
     // The workers clean the last ones yet.
     while (db.stats().leased != 0) co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
     leased_connection one = co_await db.acquire_reader();
     leased_connection another = co_await db.acquire_reader();
+    CHECK(db.stats().leased == 2);
     CHECK(co_await one.query_one<int>("SELECT 1") == 1);
     CHECK(co_await another.query_one<int>("SELECT 2") == 2);
   });
@@ -353,5 +359,237 @@ TEST_CASE("a moved pool goes on, an unopened one refuses") {
     CHECK(co_await second.query_one<int>("SELECT 1") == 1);
     co_await failure_of<cosqlite::closed_error>(first.query("SELECT 1"));
     CHECK_FALSE(first.is_open());
+  });
+}
+
+TEST_CASE("a coroutine that waits for a connection that it has itself is told so") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options two;
+    two.readers = 2;
+    pool db = co_await open_with_table(file.path(), two);
+    {
+      leased_connection writer = co_await db.acquire_writer();
+      const auto e = co_await failure_of<cosqlite::misuse_error>(db.execute("INSERT INTO t(v) VALUES (1)"));
+      CHECK(support::contains(e.what(), "through the lease"));
+      co_await failure_of<cosqlite::misuse_error>(db.acquire_writer());
+      co_await failure_of<cosqlite::misuse_error>(db.begin());
+      // With a limit it does not wait for ever, and readers are free.
+      co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(5)).acquire_writer());
+      CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);
+      transaction tx = co_await writer.begin();
+      co_await failure_of<cosqlite::misuse_error>(writer.execute("INSERT INTO t(v) VALUES (1)"));
+      co_await tx.execute("INSERT INTO t(v) VALUES (1)");
+      co_await tx.commit();
+      co_await writer.execute("INSERT INTO t(v) VALUES (2)");
+    }
+    {
+      transaction tx = co_await db.begin();
+      co_await failure_of<cosqlite::misuse_error>(db.execute("INSERT INTO t(v) VALUES (3)"));
+      co_await failure_of<cosqlite::misuse_error>(db.acquire_writer());
+      CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2);
+      co_await tx.rollback();
+    }
+    const auto body = [&db](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES (4)");
+      co_await db.execute("INSERT INTO t(v) VALUES (5)");
+    };
+    co_await failure_of<cosqlite::misuse_error>(db.transact(body));
+    {
+      leased_connection one = co_await db.acquire_reader();
+      leased_connection another = co_await db.acquire_reader();
+      const auto e = co_await failure_of<cosqlite::misuse_error>(db.acquire_reader());
+      CHECK(support::contains(e.what(), "leased them all"));
+      co_await failure_of<cosqlite::misuse_error>(db.query("SELECT 1"));
+      another.release();
+      CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2);
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2);
+  });
+}
+
+TEST_CASE("leases of a pool in memory are all of its one connection") {
+  on_loop([]() -> task<> {
+    pool db = co_await open_with_table(":memory:");
+    {
+      leased_connection reader = co_await db.acquire_reader();
+      co_await failure_of<cosqlite::misuse_error>(db.acquire_writer());
+      co_await reader.execute("INSERT INTO t(v) VALUES (1)");
+      co_await reader.execute("BEGIN");
+      co_await reader.execute("INSERT INTO t(v) VALUES (2)");
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
+  });
+}
+
+TEST_CASE("a call waits for a lease that somebody else may give back") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    const auto owns = [](leased_connection lease) -> task<> {
+      co_await lease.execute("INSERT INTO t(v) VALUES (1)");
+      lease.release();
+    };
+    leased_connection moved = co_await db.acquire_writer();
+    cosqlite::spawn(owns(std::move(moved)));
+    co_await db.execute("INSERT INTO t(v) VALUES (2)");
+    const auto uses = [](leased_connection& lease) -> task<> {
+      co_await lease.execute("INSERT INTO t(v) VALUES (3)");
+      lease.release();
+    };
+    leased_connection shared = co_await db.acquire_writer();
+    cosqlite::spawn(uses(shared));
+    co_await db.execute("INSERT INTO t(v) VALUES (4)");
+    const auto order = co_await db.query<int>("SELECT v FROM t ORDER BY id");
+    CHECK(order == std::vector<int>{1, 2, 3, 4});
+  });
+}
+
+namespace {
+
+int leave_running(sqlite3* raw) {
+  sqlite3_stmt* stmt = nullptr;
+  sqlite3_prepare_v2(raw, "SELECT v FROM t", -1, &stmt, nullptr);
+  return sqlite3_step(stmt);
+}
+
+}  // namespace
+
+TEST_CASE("a lease comes back with its statements reset and its settings as they were") {
+  for (const bool in_memory : {false, true}) {
+    const temp_database file;
+    const std::string path = in_memory ? ":memory:" : file.path();
+    on_loop([&]() -> task<> {
+      pool db = co_await open_with_table(path);
+      co_await db.execute_script("CREATE TABLE child(id REFERENCES t(id)); INSERT INTO t(v) VALUES (1), (2)");
+      {
+        leased_connection lease = co_await db.acquire_writer();
+        co_await lease.execute("PRAGMA foreign_keys = off");
+        co_await lease.execute("PRAGMA busy_timeout = 0");
+        co_await lease.execute("INSERT INTO child VALUES (77)");
+        const int rc = co_await lease.run(&leave_running);
+        CHECK(rc == SQLITE_ROW);
+      }
+      leased_connection next = co_await db.acquire_writer();
+      const auto busy = [](sqlite3* raw) {
+        int n = 0;
+        for (sqlite3_stmt* s = sqlite3_next_stmt(raw, nullptr); s; s = sqlite3_next_stmt(raw, s))
+          n += sqlite3_stmt_busy(s);
+        return n;
+      };
+      const int left = co_await next.run(busy);
+      CHECK(left == 0);
+      CHECK(co_await next.query_one<int>("PRAGMA foreign_keys") == 1);
+      co_await failure_of<cosqlite::constraint_error>(next.execute("INSERT INTO child VALUES (78)"));
+      CHECK(co_await next.query_one<int>("SELECT count(*) FROM t") == 2);
+    });
+  }
+}
+
+TEST_CASE("a stream that is given up while it begins lets go of its reader") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options one;
+    one.readers = 1;
+    pool db = co_await open_with_table(file.path(), one);
+    for (int i = 0; i < 200; ++i) {
+      {
+        auto rows = db.stream<int>(
+            "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 5000) SELECT i FROM c");
+        const auto begin = [](cosqlite::typed_stream<int>& s) -> task<> { static_cast<void>(co_await s.next()); };
+        if (i % 2 == 0) cosqlite::spawn(begin(rows));
+        for (int n = 0; n < i % 5; ++n) co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
+        rows.close();
+        if (i % 2 != 0) CHECK_FALSE((co_await rows.next()).has_value());
+      }
+      CHECK(co_await db.query_one<int>("SELECT ?", i) == i);
+    }
+  });
+}
+
+TEST_CASE("a stream that began keeps the reader from those that waited behind it") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options one;
+    one.readers = 1;
+    pool db = co_await open_with_table(file.path(), one);
+    int rows_read = 0;
+    bool had_lease = false;
+    const auto read = [](pool& p, int& n) -> task<> {
+      auto rows = p.stream<int>(
+          "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 50000) SELECT i FROM c");
+      while (auto row = co_await rows.next()) ++n;
+    };
+    const auto lease = [](pool& p, bool& had, const int& n) -> task<> {
+      leased_connection reader = co_await p.acquire_reader();
+      had = true;
+      CHECK(n == 50000);
+    };
+    std::vector<task<>> all;
+    {
+      std::optional<leased_connection> blocker(co_await db.acquire_reader());
+      const auto unblock = [](std::optional<leased_connection>& l) -> task<> {
+        co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
+        l.reset();
+      };
+      all.push_back(read(db, rows_read));
+      all.push_back(lease(db, had_lease, rows_read));
+      for (int i = 0; i < 4; ++i) all.push_back(insert(db, i));
+      all.push_back(unblock(blocker));
+      co_await cosqlite::when_all(std::move(all));
+    }
+    CHECK(rows_read == 50000);
+    CHECK(had_lease);
+  });
+}
+
+TEST_CASE("when no reader can be opened everybody is told why, and the writer goes on") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options two;
+    two.readers = 2;
+    pool db = co_await open_with_table(file.path(), two);
+    std::filesystem::rename(file.path(), file.path() + ".away");
+    int told = 0;
+    const auto read = [](pool& p, int& n) -> task<> {
+      try {
+        static_cast<void>(co_await p.query("SELECT 1"));
+      } catch (const cosqlite::io_error&) {
+        ++n;
+      }
+    };
+    std::vector<task<>> all;
+    for (int i = 0; i < 20; ++i) all.push_back(read(db, told));
+    co_await cosqlite::when_all(std::move(all));
+    CHECK(told == 20);
+    std::filesystem::rename(file.path() + ".away", file.path());
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);
+    co_await db.execute("INSERT INTO t(v) VALUES (1)");
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
+  });
+}
+
+TEST_CASE("what is open on the one connection of a pool in memory goes on when a lease has come and gone") {
+  on_loop([]() -> task<> {
+    pool db = co_await open_with_table(":memory:");
+    co_await db.execute(
+        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) SELECT i FROM c");
+    co_await db.execute_script("CREATE TABLE f(data BLOB); INSERT INTO f VALUES (zeroblob(64))");
+    auto rows = db.stream<int>("SELECT v FROM t ORDER BY id");
+    auto first = co_await rows.next();
+    CHECK(first == 1);
+    cosqlite::blob blob = co_await db.writer().open_blob({.table = "f", .column = "data", .rowid = 1});
+    {
+      leased_connection lease = co_await db.acquire_writer();
+      CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 5000);
+    }
+    int last = 1;
+    while (auto v = co_await rows.next()) {
+      CHECK(*v == last + 1);
+      last = *v;
+    }
+    CHECK(last == 5000);
+    std::array<std::byte, 64> bytes{};
+    co_await blob.read(bytes, 0);
   });
 }

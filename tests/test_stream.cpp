@@ -460,3 +460,63 @@ TEST_CASE("a stream of INSERT ... RETURNING has written when its first row is th
     co_await db.close();
   });
 }
+
+TEST_CASE("a coroutine that is destroyed while it waits for a row leaves the stream to others") {
+  temp_database file;
+  fill(file.path(), 3000);
+  on_loop([&]() -> task<> {
+    connection db = co_await open(file.path());
+    auto items = db.stream<int>("SELECT id FROM t ORDER BY id");
+    {
+      auto waiting = [&items]() -> foreign::coroutine {
+        [[maybe_unused]] const bool gcc_needs_a_local = true;
+        static_cast<void>(co_await items.next());
+      };
+      const foreign::coroutine destroyed = waiting();
+      CHECK_FALSE(destroyed.done());
+    }
+    int expected = 0;
+    while (auto id = co_await items.next()) REQUIRE(*id == ++expected);
+    CHECK(expected == 3000);
+    std::optional<typed_stream<int>> gone(db.stream<int>("SELECT id FROM t ORDER BY id"));
+    {
+      auto waiting = [&gone]() -> foreign::coroutine {
+        [[maybe_unused]] const bool gcc_needs_a_local = true;
+        static_cast<void>(co_await gone->next());
+      };
+      const foreign::coroutine outlives_the_stream = waiting();
+      gone.reset();
+      CHECK_FALSE(outlives_the_stream.done());
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 3000);
+    co_await db.close();
+  });
+}
+
+TEST_CASE("what a stream had read ahead can be read when its connection has closed, and then it ends with an error") {
+  temp_database file;
+  fill(file.path(), 3000);
+  on_loop([&]() -> task<> {
+    connection db = co_await open(file.path());
+    auto items = db.stream<int>("SELECT id FROM t ORDER BY id");
+    int expected = 0;
+    while (expected < 5) {
+      auto id = co_await items.next();
+      REQUIRE(id == ++expected);
+    }
+    co_await db.close();
+    // Long enough for the loop to be due for other work.
+    co_await sleep_for(5ms);
+    bool refused = false;
+    try {
+      while (auto id = co_await items.next()) {
+        REQUIRE(*id == ++expected);
+        co_await sleep_for(0ms);
+      }
+    } catch (const closed_error&) {
+      refused = true;
+    }
+    CHECK(refused);
+    CHECK(expected < 3000);
+  });
+}

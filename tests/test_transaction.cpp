@@ -331,6 +331,140 @@ TEST_CASE("what a body spawns may use the connection: it waits for the transacti
   });
 }
 
+TEST_CASE("whatever a body waits for may not use the connection, however deep or beside what else") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const auto deep = [&db](transaction& tx) -> task<> {
+      const auto outer = [](connection& c) -> task<std::int64_t> {
+        co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
+        co_return co_await count(c);
+      };
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      static_cast<void>(co_await outer(db));
+    };
+    co_await failure_of<cosqlite::misuse_error>(db.transact(deep));
+    const auto beside = [&db](transaction& tx) -> task<> {
+      auto both =
+          cosqlite::when_all(tx.execute("INSERT INTO t(v) VALUES ('x')"), db.execute("INSERT INTO t(v) VALUES ('y')"));
+      co_await std::move(both);
+    };
+    co_await failure_of<cosqlite::misuse_error>(db.transact(beside));
+    const auto after_a_stream = [&db](transaction& tx) -> task<> {
+      auto rows = tx.stream<int>(
+          "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 2000) SELECT i FROM c");
+      while (auto row = co_await rows.next()) static_cast<void>(row);
+      static_cast<void>(co_await count(db));
+    };
+    co_await failure_of<cosqlite::misuse_error>(db.transact(after_a_stream));
+    const auto begins = [&db](transaction&) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      transaction second = co_await db.begin();
+    };
+    co_await failure_of<cosqlite::misuse_error>(db.transact(begins));
+    const auto under_a_deadline = [&db](transaction&) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await db.with(std::chrono::seconds(50)).execute("INSERT INTO t(v) VALUES ('z')");
+    };
+    co_await failure_of<cosqlite::misuse_error>(db.transact(under_a_deadline));
+    CHECK(co_await count(db) == 0);
+  });
+}
+
+TEST_CASE("once its body has committed, the connection may be used in it") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    const auto body = [&db](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      co_await tx.commit();
+      co_await db.execute("INSERT INTO t(v) VALUES ('y')");
+    };
+    co_await db.transact(body);
+    CHECK(co_await count(db) == 2);
+  });
+}
+
+TEST_CASE("a bystander that a body wakes may use the connection: it waits") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    support::gate woken;
+    std::optional<std::int64_t> seen;
+    const auto bystander = [](connection& c, support::gate& g, std::optional<std::int64_t>& n) -> task<> {
+      co_await g;
+      n = co_await count(c);
+    };
+    cosqlite::spawn(bystander(db, woken, seen));
+    const auto body = [&](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('x')");
+      woken.open();  // resumes it here and now
+      co_await tx.execute("INSERT INTO t(v) VALUES ('y')");
+      CHECK_FALSE(seen.has_value());
+    };
+    co_await db.transact(body);
+    CHECK(co_await count(db) == 2);
+    CHECK(seen == 2);
+  });
+}
+
+TEST_CASE("a coroutine that has a transaction open is told that its call through the connection would wait for ever") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    {
+      transaction tx = co_await db.begin();
+      const auto e = co_await failure_of<cosqlite::misuse_error>(db.execute("INSERT INTO t(v) VALUES ('x')"));
+      CHECK(support::contains(e.what(), "through the transaction"));
+      co_await failure_of<cosqlite::misuse_error>(db.begin());
+      co_await failure_of<cosqlite::misuse_error>(count(db));
+      // With a limit it does not wait for ever.
+      co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(5)).query("SELECT 1"));
+      co_await tx.execute("INSERT INTO t(v) VALUES ('y')");
+      co_await tx.commit();
+      co_await db.execute("INSERT INTO t(v) VALUES ('z')");
+    }
+    {
+      transaction dropped = co_await db.begin();
+    }
+    CHECK(co_await count(db) == 2);
+  });
+}
+
+TEST_CASE("a call waits for a transaction that somebody else may end") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    // Moved to somebody else.
+    const auto owns = [](transaction tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('owned')");
+      co_await tx.commit();
+    };
+    transaction moved = co_await db.begin();
+    cosqlite::spawn(owns(std::move(moved)));
+    CHECK(co_await count(db) == 1);
+    // Used by somebody else.
+    const auto uses = [](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t(v) VALUES ('used')");
+      co_await tx.commit();
+    };
+    transaction shared = co_await db.begin();
+    cosqlite::spawn(uses(shared));
+    CHECK(co_await count(db) == 2);
+    // Ended by one of several that are waited for.
+    transaction beside = co_await db.begin();
+    const auto counting = [](connection& c) -> task<std::int64_t> { co_return co_await count(c); };
+    const auto ending = [](transaction& tx) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await tx.rollback();
+    };
+    auto both = cosqlite::when_all(counting(db), ending(beside));
+    const auto [n, ignored] = co_await std::move(both);
+    static_cast<void>(ignored);
+    CHECK(n == 2);
+  });
+}
+
 TEST_CASE("one deadline covers BEGIN, the body and COMMIT of transact") {
   const temp_database file;
   on_loop([&]() -> task<> {
@@ -432,6 +566,23 @@ TEST_CASE("savepoints nest, and end in reverse order") {
     co_await tx.commit();
     const names left = co_await db.query<std::string>("SELECT v FROM t");
     CHECK(left == names{"outer"});
+  });
+}
+
+TEST_CASE("a savepoint can be undone when the time is up") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    std::stop_source stop;
+    transaction tx = co_await db.with(stop.get_token()).begin();
+    cosqlite::savepoint point = co_await tx.savepoint();
+    co_await point.execute("INSERT INTO t(v) VALUES ('undone')");
+    stop.request_stop();
+    co_await failure_of<cosqlite::cancelled_error>(point.release());
+    co_await point.rollback();
+    CHECK_FALSE(point.is_open());
+    co_await tx.rollback();
+    CHECK(co_await count(db) == 0);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <cosqlite/changes.hpp>
 #include <cosqlite/connection.hpp>
 #include <cosqlite/detail/export.hpp>
+#include <cosqlite/detail/lineage.hpp>
 #include <cosqlite/observe.hpp>
 #include <cosqlite/options.hpp>
 #include <cosqlite/task.hpp>
@@ -76,10 +77,12 @@ class limited_lease : public connection_calls<limited_lease> {
 };
 
 /// A whole connection of a pool, for one user. Has every call of `connection`. Dropping it gives it back clean: what
-/// was open is rolled back, streams are ended, hooks removed. Move-only.
+/// was open is rolled back, statements are reset, streams ended, hooks removed, and settings that PRAGMAs changed
+/// (foreign_keys, trusted_schema, query_only, synchronous, busy_timeout) set as they were. One that cannot be cleaned
+/// is replaced. Move-only.
 class COSQLITE_API leased_connection : public connection_calls<leased_connection> {
  public:
-  leased_connection(detail::ref<detail::executor> where, std::uint64_t id) noexcept;
+  leased_connection(detail::ref<detail::executor> where, std::unique_ptr<detail::possession> held) noexcept;
   leased_connection(leased_connection&&) noexcept;
   leased_connection& operator=(leased_connection&&) noexcept;
   ~leased_connection();
@@ -97,7 +100,7 @@ class COSQLITE_API leased_connection : public connection_calls<leased_connection
 
  private:
   detail::ref<detail::executor> where_;
-  std::uint64_t id_ = 0;
+  std::unique_ptr<detail::possession> held_;
 };
 
 /// What a pool and its `with` views share: reads go to a free reader, writes to the writer, in order. `changes()` has
@@ -160,11 +163,13 @@ class pool_calls : public transaction_calls<Self>, public change_calls<Self> {
     return {detail::start_live(self().read_site(), self().site(), sql, arguments...), detail::observed_rows<T>::type};
   }
 
-  /// Leases a whole reading connection; waits for one.
+  /// Leases a whole reading connection; waits for one. A coroutine that has leased them all and then waits without a
+  /// limit for another gets a `misuse_error`.
   [[nodiscard]] call<leased_connection> acquire_reader(std::source_location where = std::source_location::current()) {
     return detail::acquire(self().read_site(), where);
   }
-  /// Leases the writing connection; others' writes wait until it is given back.
+  /// Leases the writing connection; others' writes wait until it is given back. Those of the coroutine that has it,
+  /// made through the pool without a limit, are a `misuse_error`.
   [[nodiscard]] call<leased_connection> acquire_writer(std::source_location where = std::source_location::current()) {
     return detail::acquire(self().site(), where);
   }

@@ -34,11 +34,14 @@ class COSQLITE_API stream_source {
   /// Makes the batch that has come the current one. False: the rows have ended. Throws what the statement met.
   bool take();
   [[nodiscard]] operation& current() noexcept { return *current_; }
+  /// The call that wait() waits for.
+  [[nodiscard]] const operation_ref& awaited() const noexcept { return first_; }
   /// Ends it now: what is under way is stopped, the statement is reset, its lock let go.
   void close() noexcept;
 
  private:
   operation_ref fetch(std::coroutine_handle<> waiter, bool& suspended, const lineage* of_waiter = nullptr);
+  [[nodiscard]] ref<executor> home() const noexcept;
 
   call_site site_;
   ref<executor> where_;
@@ -53,20 +56,33 @@ class COSQLITE_API stream_source {
 /// So many rows ahead of the reader are fetched from the worker's cache.
 inline constexpr std::size_t rows_fetched_ahead = 8;
 
-/// Waits for a stream's batch only where its rows have run out.
+/// Waits for a stream's batch only where its rows have run out. Destroying it while it waits, with its coroutine,
+/// leaves the rows to the following `next()`.
 template <class Stream>
 class next_row {
  public:
   explicit next_row(Stream& stream) noexcept : stream_(&stream) {}
+  next_row(next_row&&) noexcept = default;
+  next_row& operator=(next_row&&) = delete;
+  ~next_row() {
+    if (awaited_) [[unlikely]]
+      stop_waiting(*awaited_);
+  }
   [[nodiscard]] bool await_ready() const noexcept { return stream_->has_row() || stream_->source().ready(); }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) noexcept {
-    return stream_->source().wait(waiter, lineage_of(waiter));
+    if (!stream_->source().wait(waiter, lineage_of(waiter))) return false;
+    awaited_ = stream_->source().awaited();
+    return true;
   }
-  auto await_resume() { return stream_->pop(); }
+  auto await_resume() {
+    awaited_ = {};
+    return stream_->pop();
+  }
 
  private:
   Stream* stream_;
+  operation_ref awaited_;  // the stream may be gone when the coroutine is destroyed
 };
 
 /// `co_await stream`: waits for the first batch, so that errors show here, and gives the stream itself.

@@ -103,7 +103,7 @@ class COSQLITE_API savepoint : public queries<savepoint>, public blob_calls<save
 
   /// Keeps its changes (they still depend on the transaction) and ends it.
   [[nodiscard]] call<> release(std::source_location where = std::source_location::current());
-  /// Undoes its changes and ends it (ROLLBACK TO, then RELEASE).
+  /// Undoes its changes and ends it (ROLLBACK TO, then RELEASE). Works also when the time is up.
   [[nodiscard]] call<> rollback(std::source_location where = std::source_location::current());
   /// Opens a savepoint inside this one.
   [[nodiscard]] call<savepoint> nested(std::source_location where = std::source_location::current());
@@ -213,6 +213,8 @@ template <class Self>
 class transaction_calls {
  public:
   /// Opens a transaction. Waits for the one that is open on this connection, then (unless deferred) for the write lock.
+  /// A coroutine that has one open and then waits without a limit for another call of the same connection gets a
+  /// `misuse_error`.
   [[nodiscard]] call<transaction> begin(tx_mode mode = tx_mode::immediate,
                                         std::source_location where = std::source_location::current()) {
     return detail::begin_transaction(static_cast<Self&>(*this).site(), mode, where);
@@ -220,8 +222,9 @@ class transaction_calls {
 
   /// Runs `body(transaction&)`, which returns a `task<R>`, in a transaction: commits when it returns, rolls back and
   /// rethrows when it throws. Gives the body's result. Under `with(…)`, one deadline covers BEGIN, the body's calls and
-  /// COMMIT. Calls made through the connection instead of the transaction inside the body would wait for ever: where it
-  /// is seen, they get a `misuse_error`. Starts when awaited.
+  /// COMMIT. A call that the body waits for (itself, or through tasks and `when_all`) and that goes through the
+  /// connection instead of the transaction would wait for ever: it is a `misuse_error`. What the body only spawns waits
+  /// for the transaction. Starts when awaited.
   template <class F>
   [[nodiscard]] auto transact(F&& body, tx_mode mode = tx_mode::immediate,
                               std::source_location where = std::source_location::current()) {

@@ -61,6 +61,7 @@ class join_awaiter {
     for_each([&](const auto& t) {
       const auto h = task_access::handle(t);
       h.promise().awaited_by = lineage_of(parent);
+      h.promise().beside_others = true;
       join_.start(h, h.promise(), parent);
     });
     return !join_.leave();

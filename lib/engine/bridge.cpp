@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -35,10 +36,20 @@ registry& all_bridges() {
   return *all;
 }
 
+std::atomic<int> open_connections{0};
 std::atomic<bool> forked{false};
 
-// A fork leaves the workers behind, and SQLite forbids a child to touch an inherited connection.
-const int watch_forks = pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+/// A fork leaves the workers behind, and SQLite forbids a child to touch an inherited connection. Nor may it open
+/// another one: SQLite would take the locks of those it inherited, which it does not have, for its own. Where none was
+/// open it starts afresh.
+void after_fork_in_child() {
+  if (open_connections.load(std::memory_order_relaxed) != 0) forked.store(true, std::memory_order_relaxed);
+  all_bridges().bridges.clear();
+  all_bridges().mutex.unlock();
+}
+
+const int watch_forks =
+    pthread_atfork([] { all_bridges().mutex.lock(); }, [] { all_bridges().mutex.unlock(); }, &after_fork_in_child);
 
 }  // namespace
 
@@ -46,6 +57,8 @@ bool is_forked_child() noexcept {
   static_cast<void>(watch_forks);
   return forked.load(std::memory_order_relaxed);
 }
+
+void count_open_connections(int by) noexcept { open_connections.fetch_add(by, std::memory_order_relaxed); }
 
 ref<bridge> bridge::of(uv_loop_t* loop) {
   registry& all = all_bridges();
@@ -110,7 +123,7 @@ void bridge::close_handles() noexcept {
   }
   // The last worker has handed over its last word, but may still be inside uv_async_send, or on its way there.
   state_.store(state::closed, std::memory_order_seq_cst);
-  while (senders_.load(std::memory_order_acquire) != 0) sched_yield();
+  while (senders_.load(std::memory_order_seq_cst) != 0) sched_yield();
   const auto closed = [](uv_handle_t* h) {
     auto* self = static_cast<bridge*>(h->data);
     if (--self->open_handles_ == 0) self->release();
@@ -183,8 +196,12 @@ void bridge::notify() noexcept {
 
 bool bridge::wake_later(worker& w) noexcept {
   if (!in_turn_) return false;
-  to_wake_.emplace_back(&w);
-  return true;
+  try {
+    to_wake_.emplace_back(&w);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
 }
 
 void bridge::wake_workers() noexcept {
@@ -264,7 +281,8 @@ void bridge::deliver(operation& op) noexcept {
   const ref<worker> at(detaches ? op.at : nullptr);
   if (detaches) at->mark_gone();
   if (op.waiter) {
-    const resumed_by scope(op);
+    const lineage* const who = std::exchange(op.of_waiter, nullptr);
+    if (who && op.gives) op.gives->give_to(*who);
     resume(std::exchange(op.waiter, {}));
   }
   op.release();
@@ -328,7 +346,11 @@ void bridge::sift_down(std::size_t i) noexcept {
 }
 
 void bridge::watch_deadline(operation& op) noexcept {
-  deadlines_.push_back({op.deadline, &op});
+  try {
+    deadlines_.push_back({op.deadline, &op});
+  } catch (const std::bad_alloc&) {
+    return;  // the worker looks at it all the same
+  }
   sift_up(deadlines_.size() - 1);
   arm_timer();
 }

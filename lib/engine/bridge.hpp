@@ -16,8 +16,10 @@ namespace cosqlite::detail {
 
 class worker;
 
-/// Whether this process is a fork of the one that loaded the library: nothing may be used any more.
+/// Whether this process was forked while connections were open: nothing may be used any more.
 bool is_forked_child() noexcept;
+/// How many connections a fork would leave without their threads: one more, or one less. Any thread.
+void count_open_connections(int by) noexcept;
 
 /// Brings completed operations to one loop: the only code that touches libuv for the engine. One a loop, shared by its
 /// connections, closed when the last of them has gone. post() is for any thread; all else for the loop's.

@@ -12,7 +12,21 @@ bool coalescer::may_lead(worker& at, const operation& op) noexcept {
   return at.snapshot_.is_open() || at.in_autocommit();
 }
 
+/// The call that the progress and busy handlers ask about.
+class coalescer::asking {
+ public:
+  asking(worker& at, operation& op) noexcept : at_(at) { at_.current_ = &op; }
+  asking(const asking&) = delete;
+  asking& operator=(const asking&) = delete;
+  ~asking() { at_.current_ = nullptr; }
+
+ private:
+  worker& at_;
+};
+
 coalescer::kind coalescer::classify(operation& op) noexcept {
+  // Compiling it may wait for a lock: no longer than the call may.
+  const asking scope(at_, op);
   try {
     const std::shared_ptr<prepared> p = at_.look_up(op);
     if (p->traits.special || p->in_use) return kind::alone;

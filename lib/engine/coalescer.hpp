@@ -25,6 +25,7 @@ class coalescer {
 
  private:
   enum class kind { alone, read, write };
+  class asking;
 
   [[nodiscard]] kind classify(operation& op) noexcept;
   void collect(operation& first);

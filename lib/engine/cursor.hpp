@@ -22,6 +22,8 @@ class cursor {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
+  /// The worker that it is on, once a fetch has been answered; null: none has run it.
+  [[nodiscard]] executor* at() const noexcept { return at_.get(); }
   /// Carries SQL and arguments; never queued itself.
   [[nodiscard]] operation& origin() noexcept { return *origin_; }
 
@@ -45,6 +47,7 @@ class cursor {
 
   std::atomic<std::uint32_t> references_{1};
   operation_ref origin_;
+  ref<executor> at_;
   std::shared_ptr<prepared> statement_;
   bool started_ = false;
   bool ended_ = false;

@@ -359,6 +359,7 @@ constexpr std::size_t most_batch_bytes = 128 * 1024;
 
 void cursor::start(worker& at) {
   started_ = true;
+  at_ = ref<executor>(&at);
   since_ = now_ns();
   operation& from = *origin_;
   statement_ = at.acquire(from);

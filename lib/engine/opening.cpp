@@ -52,8 +52,6 @@ constexpr limit_setting strict_limits[] = {
     {SQLITE_LIMIT_VARIABLE_NUMBER, 10}, {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
 };
 
-bool in_memory(const std::string& path) noexcept { return path == ":memory:" || path.empty(); }
-
 /// The synchronous level that SQLite starts with; PRAGMA is only needed for another.
 bool starts_synchronous_full() noexcept {
   static const bool full = sqlite3_compileoption_used("DEFAULT_SYNCHRONOUS=2") != 0 &&
@@ -62,6 +60,8 @@ bool starts_synchronous_full() noexcept {
 }
 
 }  // namespace
+
+bool in_memory(const std::string& path) noexcept { return path == ":memory:" || path.empty(); }
 
 void worker::open(operation& op) {
   const std::string name = disarmed(path_, options_.uri);
@@ -132,6 +132,16 @@ void worker::set_pragma(operation& op, const std::string& text) {
   if (text.starts_with("PRAGMA quick_check") && found != "ok") {
     throw corrupt_error("cannot open " + path_ + ": the file is damaged: " + found, {SQLITE_CORRUPT, {}, op.location});
   }
+}
+
+/// What PRAGMAs may have changed since it was opened.
+void worker::settle(operation& op) {
+  sqlite3_busy_handler(db_, &worker::on_busy, this);
+  int now = -1;
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, options_.foreign_keys ? 1 : 0, &now);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, options_.trusted_schema ? 1 : 0, &now);
+  set_pragma(op, options_.query_only ? "PRAGMA query_only=1" : "PRAGMA query_only=0");
+  set_pragma(op, "PRAGMA synchronous=" + std::to_string(static_cast<int>(options_.synchronous)));
 }
 
 void worker::install_progress_handler() noexcept {
@@ -234,6 +244,7 @@ int worker::on_authorize(void* self, int action, const char* a, const char* b, c
       w->encoding_ = encoding::unknown;
     // It gives, and takes, addresses of functions: with a bound argument even where it is turned off.
     if (action == SQLITE_FUNCTION && b && sqlite3_stricmp(b, "fts3_tokenizer") == 0) return SQLITE_DENY;
+    if (action == SQLITE_PRAGMA && b && w->lease_ != 0) w->settings_changed_ = true;
     if (w->classified_) classify(*w->classified_, action, a, b, trigger, w->user_functions_);
     // VACUUM attaches while it runs, and may; a statement that says ATTACH is seen here while it is prepared.
     if (action == SQLITE_ATTACH && w->classified_ && !w->options_.attach) {

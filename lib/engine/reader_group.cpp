@@ -21,7 +21,25 @@ reader_group::reader_group(ref<bridge> to, std::int64_t poll_ns, std::size_t mos
 
 std::exception_ptr reader_group::refusal(const operation& op) noexcept {
   if (std::exception_ptr e = wrong_thread(op, *bridge_)) return e;
-  return accepting_ ? nullptr : closed_call_error(op);
+  if (!accepting_) return closed_call_error(op);
+  const bool for_ever = op.timeout == 0 && op.deadline == 0 && !op.stop_token.stop_possible();
+  if (!for_ever || !all_are_held_by(op.of_waiter)) return nullptr;
+  return std::make_exception_ptr(misuse_error(
+      "this call would wait for ever, for a reader of the pool: its own coroutine has leased them all; make it through a lease, "
+      "or give one back first",
+      {SQLITE_MISUSE, std::string(sql_of(op)), op.location}));
+}
+
+/// Whether \p who, and those that wait for nothing else, have all the readers there can be.
+bool reader_group::all_are_held_by(const lineage* who) const noexcept {
+  std::size_t held = 0;
+  for (bool alone = true; who && alone; who = who->awaited_by) {
+    for (const possession* p = who->has; p; p = p->next()) {
+      if (p->group() == this && !p->of().is_gone()) ++held;
+    }
+    alone = !who->beside_others;
+  }
+  return held >= most_;
 }
 
 worker* reader_group::free_reader() noexcept {
@@ -37,6 +55,8 @@ worker* reader_group::open_another() noexcept {
   if (readers_.size() >= most_) return nullptr;
   try {
     readers_.push_back(open_(*this));
+    const std::lock_guard lock(mutex_);
+    ++serving_;
     return readers_.back().get();
   } catch (...) {
     return nullptr;
@@ -56,6 +76,8 @@ void reader_group::submit(operation& op) noexcept {
     free_.pop_back();
     return w->submit(op);
   }
+  // All of them are just closing, because they cannot be opened: one says why.
+  if (serving_ == 0 && !readers_.empty()) return readers_.front()->submit(op);
   queue_.push(op);
   ++queued_;
 }
@@ -68,11 +90,10 @@ operation* reader_group::take(worker& w) noexcept {
   }
   std::size_t share = std::clamp<std::size_t>(queued_ / most_, 1, most_taken);
   operation* first = queue_.pop();
-  first->at = &w;
   --queued_;
-  while (--share > 0) {
+  // A stream or a lease keeps the reader to itself: nobody else's call may stand in its own queue.
+  while (--share > 0 && first->type->plain_statement && queue_.front()->type->plain_statement) {
     operation* op = queue_.pop();
-    op->at = &w;
     --queued_;
     w.sort_in(*op);
   }
@@ -82,6 +103,10 @@ operation* reader_group::take(worker& w) noexcept {
 void reader_group::leave(worker& w) noexcept {
   const std::lock_guard lock(mutex_);
   std::erase(free_, &w);
+  if (--serving_ != 0) return;
+  // Nobody is left to run them: they are told why.
+  while (operation* op = queue_.pop()) w.sort_in(*op);
+  queued_ = 0;
 }
 
 std::vector<ref<worker>> reader_group::stop() noexcept {

@@ -38,6 +38,7 @@ class reader_group final : public executor, public work_source {
 
  private:
   ~reader_group() override = default;
+  [[nodiscard]] bool all_are_held_by(const lineage* who) const noexcept;
   worker* free_reader() noexcept;
   worker* open_another() noexcept;
 
@@ -52,6 +53,7 @@ class reader_group final : public executor, public work_source {
   mutable std::mutex mutex_;
   operation_queue queue_;
   std::size_t queued_ = 0;
+  std::size_t serving_ = 0;    // readers that have not left
   std::vector<worker*> free_;  // the one that became free last stands last
 };
 

@@ -26,13 +26,6 @@ constexpr int most_unpublished = 64;
 
 constinit thread_local worker* worker_of_thread = nullptr;
 
-struct resumption {
-  const executor* where = nullptr;
-  std::uint64_t owner = 0;
-  unsigned depth = 0;
-};
-constinit thread_local resumption resumed;
-
 /// So many records are fetched at once from the other side.
 constexpr std::size_t fetched_at_once = 16;
 
@@ -59,15 +52,6 @@ void extension::transaction_ended(std::uint64_t) noexcept {}
 worker* this_worker() noexcept { return worker_of_thread; }
 
 sqlite3* native_handle(worker& at) noexcept { return at.db(); }
-
-resumed_by::resumed_by(const operation& op) noexcept {
-  const bool begins_body = op.type->begins && op.in_body && !op.error;
-  if (begins_body) op.at->body_owner = op.serial;
-  if (op.type->ends && !op.error && op.at && op.at->body_owner == op.owner) op.at->body_owner = 0;
-  resumed = {op.at, begins_body ? op.serial : op.owner, resume_depth() + 1};
-}
-
-resumed_by::~resumed_by() { resumed = {}; }
 
 worker::worker(ref<bridge> to, std::string path, const open_options& options)
     : bridge_(std::move(to)),
@@ -100,7 +84,10 @@ std::exception_ptr misuse(const operation& op, const char* message) {
 
 std::exception_ptr wrong_thread(const operation& op, const bridge& to) noexcept {
   if (is_forked_child()) {
-    return misuse(op, "SQLite connections do not survive fork(): open a new one in the child process");
+    return misuse(
+        op,
+        "this process was forked while connections were open, which SQLite does not survive: fork before opening, or "
+        "exec a program in the child");
   }
   if (worker_of_thread) {
     return misuse(op,
@@ -123,11 +110,64 @@ std::exception_ptr worker::refusal(const operation& op) noexcept {
         "a task that a user function of this connection returned cannot await the connection, which waits for "
         "the task: use another connection");
   }
-  if (op.owner == 0 && body_owner != 0 && resumed.where == this && resumed.owner == body_owner &&
-      resumed.depth == resume_depth() && !op.type->closes) {
-    return misuse(op,
-                  "a call through the connection inside its own transact() body would wait for ever: make it through "
-                  "the transaction");
+  return possessions ? deadlock(op) : nullptr;
+}
+
+namespace {
+
+const char* deadlock_message(possession::kind what) noexcept {
+  switch (what) {
+    case possession::kind::body:
+      return "a call through the connection inside its own transact() body would wait for ever: make it through the "
+             "transaction";
+    case possession::kind::transaction:
+      return "this call would wait for ever, for a transaction that its own coroutine has open on this connection: make it "
+             "through the transaction, or end that first";
+    case possession::kind::lease: break;
+  }
+  return "this call would wait for ever, for a connection that its own coroutine has leased: make it through the lease, or give "
+         "that back first";
+}
+
+/// Whether nothing but an answer ends the wait for \p op.
+bool waits_without_limit(const operation& op) noexcept {
+  return op.timeout == 0 && op.deadline == 0 && !op.stop_token.stop_possible();
+}
+
+/// Whether \p op waits until \p p is over. \p first: all that coroutines have of the connection.
+bool stands_in_the_way(const possession& p, const operation& op, const possession* first) noexcept {
+  if (op.owner == p.id() || p.is_over()) return false;
+  if (op.owner == 0) return true;
+  if (p.what() == possession::kind::lease) return false;
+  // A lease's own calls wait for the transaction that was begun in it.
+  for (; first; first = first->next_there()) {
+    if (first->what() == possession::kind::lease && first->id() == op.owner) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+/// Why \p op would wait for what its own coroutine, or one that waits for nothing else, has and so cannot give up.
+/// Whoever waits for several coroutines may get on when another of them ends the transaction, but a body ends it only
+/// when it returns.
+std::exception_ptr worker::deadlock(const operation& op) noexcept {
+  if (op.type->closes) return nullptr;
+  for (possession* p = possessions; op.owner != 0 && op.waiter && p; p = p->next_there()) {
+    if (p->id() != op.owner || p->what() == possession::kind::body) continue;
+    // Another coroutine uses it, and may end it.
+    if (!lineage::descends(op.of_waiter, p->holder())) p->forget();
+    break;
+  }
+  const bool for_ever = waits_without_limit(op);
+  bool alone = true;
+  for (const lineage* who = op.of_waiter; who; who = who->awaited_by) {
+    for (const possession* p = who->has; p; p = p->next()) {
+      const bool counts = p->what() == possession::kind::body || (alone && for_ever);
+      if (&p->of() == this && counts && stands_in_the_way(*p, op, possessions))
+        return misuse(op, deadlock_message(p->what()));
+    }
+    alone = alone && !who->beside_others;
   }
   return nullptr;
 }
@@ -169,6 +209,7 @@ void worker::reject_queued() noexcept {
 void worker::start_thread() noexcept {
   started_ = true;
   retain();
+  count_open_connections(1);
   try {
     const signals_blocked blocked;
     std::thread([this] { main(); }).detach();
@@ -178,6 +219,7 @@ void worker::start_thread() noexcept {
     inbox_closed_.store(true);
     inbox_left_.store(true);
     accepting_ = false;
+    count_open_connections(-1);
     release();
     callback_error_ = std::make_exception_ptr(
         io_error(std::string("cannot start a thread for the connection: ") + e.what(), {SQLITE_IOERR}));
@@ -328,6 +370,7 @@ void worker::park() noexcept {
 bool worker::claim(operation& op) noexcept {
   if (counts_as_queued(op)) queued_.fetch_sub(1, std::memory_order_relaxed);
   if (op.type->opens || op.type->closes) return true;
+  op.at = this;
   op_state queued = op_state::queued;
   if (op.state.compare_exchange_strong(queued, op_state::running, std::memory_order_acq_rel)) return true;
   op.release();
@@ -347,7 +390,7 @@ void worker::run(operation& op) noexcept {
   if (!op.type->plain_statement) snapshot_.forget_mode();
   execute(op);
   if (op.type->plain_statement && ran_read_ && op.owner == 0) snapshot_.expect_another();
-  if (op.type->opens && op.error) {
+  if ((op.type->opens && op.error) || beyond_repair_) {
     note_open_failure(op);
     shut();
     op.detaches = true;
@@ -372,7 +415,7 @@ void worker::execute(operation& op) noexcept {
   const std::int64_t changes = commits_guarded_ ? sqlite3_total_changes64(db_) : 0;
   try {
     if (stop_requested() && !op.type->urgent) {
-      op.error = stopped_error(op, timeout_error::stage::queue);
+      op.error = stopped_error(op, op.in_lock ? timeout_error::stage::lock : timeout_error::stage::queue);
     } else {
       check_owner(op);
       if (before_calls) before_calls->before_call(op);
@@ -497,17 +540,18 @@ int worker::on_busy(void* self, int tries) noexcept {
     w->busy_since_ = now;
     count_up(w->counted.busy_waits);
   }
-  if (w->stop_requested()) {
-    if (w->current_) w->current_->in_lock = true;
-    return 0;
-  }
-  if (w->impatient_) return 0;
+  const auto stopped = [w] {
+    const bool stop = w->stop_requested();
+    if (stop && w->current_) w->current_->in_lock = true;
+    return stop;
+  };
+  if (stopped() || w->impatient_) return 0;
   const std::int64_t left = std::chrono::nanoseconds(w->options_.busy_timeout).count() - (now - w->busy_since_);
   if (left <= 0) return 0;
   const std::int64_t pause = std::min<std::int64_t>({left, 1'000'000, std::int64_t{50'000} << std::min(tries, 5)});
   timespec t{.tv_sec = 0, .tv_nsec = pause};
   nanosleep(&t, nullptr);
-  return 1;
+  return stopped() ? 0 : 1;
 }
 
 void worker::fail(operation& op, int rc) { fail(op, rc, sql_of(op)); }
@@ -591,23 +635,52 @@ bool worker::end_transaction() noexcept {
   return in_autocommit() || run_text("ROLLBACK") == SQLITE_OK || in_autocommit();
 }
 
+void worker::begin_lease(std::uint64_t id) noexcept {
+  lease_ = id;
+  lease_began_idle_ = sqlite3_txn_state(db_, nullptr) == SQLITE_TXN_NONE;
+  counted.leased.store(true, std::memory_order_relaxed);
+}
+
 void worker::end_lease(operation& op) noexcept {
   if (op.owner != lease_) return;
-  while (cursors_) cursors_->end(*this);
+  for (cursor* c = cursors_; c;) {
+    cursor* const following = c->next;
+    // Streams of others, on a connection that is not leased for every read, go on.
+    if (c->origin().owner != 0) c->end(*this);
+    c = following;
+  }
   for (const auto& e : extensions_) e->returned_to_pool();
-  const bool clean = end_transaction();
   lease_ = 0;
   counted.leased.store(false, std::memory_order_relaxed);
   // What was left queued for the lease comes too late.
   while (operation* late = leased_.pop()) owned_.push(*late);
-  if (clean) return;
   try {
+    if (clean_up(op)) return;
     close_database();
     open(op);
   } catch (...) {
-    // Every later call says what is wrong: there is no database behind the connection.
+    op.error = std::current_exception();
     callback_error_ = nullptr;
+    beyond_repair_ = true;
   }
+}
+
+/// Makes the connection what it was before its lease. False: it must be opened anew. What was made through it,
+/// functions and attached databases among it, stays.
+bool worker::clean_up(operation& op) {
+  const bool ended = end_transaction();
+  bool clean = ended && in_autocommit();
+  if (lease_began_idle_) {
+    // Left behind by functions given to run().
+    for (sqlite3_stmt* s = sqlite3_next_stmt(db_, nullptr); s; s = sqlite3_next_stmt(db_, s)) {
+      if (sqlite3_stmt_busy(s) != 0) sqlite3_reset(s);
+    }
+    clean = clean && sqlite3_txn_state(db_, nullptr) == SQLITE_TXN_NONE;
+  }
+  // A database in memory would be lost.
+  if (!clean && !in_memory(path_)) return false;
+  if (std::exchange(settings_changed_, false)) settle(op);
+  return true;
 }
 
 std::int64_t worker::oldest_read() const noexcept {
@@ -700,6 +773,7 @@ void worker::shut() noexcept {
     if (options_.optimize_on_close) run_text("PRAGMA optimize");
     close_database();
   }
+  count_open_connections(-1);
   if (source_) source_->leave(*this);
   close_inbox();
   fail_queued();

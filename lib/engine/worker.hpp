@@ -123,8 +123,6 @@ class worker final : public executor {
   void interrupt() noexcept;
   [[nodiscard]] std::int64_t poll_ns() const noexcept override { return poll_ns_; }
   std::uint64_t next_transaction() noexcept { return ++transactions_; }
-  /// The open transaction that runs a `transact` body; 0: none.
-  std::uint64_t body_owner = 0;
   /// How many tasks of user functions it is waiting for: coroutines on the loop that cannot call it.
   int tasks_waited_for = 0;
   [[nodiscard]] bool is_gone() const noexcept override { return gone_; }
@@ -142,6 +140,8 @@ class worker final : public executor {
   /// How many calls wait in it, about. Any thread.
   [[nodiscard]] std::size_t in_queue() const noexcept { return queued_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool is_pooled() const noexcept { return pooled_; }
+  /// The pool's readers that it is one of, or null.
+  [[nodiscard]] const executor* group() const noexcept { return source_owner_.get(); }
   /// Set before the first submit: where to look for work when there is none of its own.
   void serve(work_source& source, executor& owner_of_source) noexcept {
     source_ = &source;
@@ -168,10 +168,7 @@ class worker final : public executor {
 
   void open(operation& op);
   /// Keeps the connection for calls of \p id until end_lease; whatever else comes waits.
-  void begin_lease(std::uint64_t id) noexcept {
-    lease_ = id;
-    counted.leased.store(true, std::memory_order_relaxed);
-  }
+  void begin_lease(std::uint64_t id) noexcept;
   /// Cleans the connection after its lease; one that cannot be cleaned is opened anew.
   void end_lease(operation& op) noexcept;
   void begin(operation& op, std::uint64_t id, const char* sql);
@@ -280,6 +277,7 @@ class worker final : public executor {
 
   enum class encoding : std::uint8_t { unknown, utf8, other };
   bool ask_encoding() noexcept;
+  std::exception_ptr deadlock(const operation& op) noexcept;
   void start_thread() noexcept;
   void main() noexcept;
   void take_inbox() noexcept;
@@ -311,6 +309,8 @@ class worker final : public executor {
   [[nodiscard]] std::exception_ptr late_error(const operation& op) const;
   void note_open_failure(const operation& op) noexcept;
   void configure(operation& op);
+  [[nodiscard]] bool clean_up(operation& op);
+  void settle(operation& op);
   void set_pragma(operation& op, const std::string& text);
 
   static int on_progress(void* self) noexcept;
@@ -364,6 +364,9 @@ class worker final : public executor {
   std::uint64_t owner_ = 0;
   bool owner_lost_ = false;
   std::uint64_t lease_ = 0;
+  bool lease_began_idle_ = true;   // nothing of anybody else's was open
+  bool settings_changed_ = false;  // by the user of the lease
+  bool beyond_repair_ = false;
   std::int64_t owner_since_ = 0;
   std::int64_t checkpoint_again_at_ = 0;
   bool closed_ = false;
@@ -398,19 +401,13 @@ class worker final : public executor {
   std::vector<std::unique_ptr<extension>> extensions_;
 };
 
+/// Whether \p path names a database that goes with its connection.
+[[nodiscard]] bool in_memory(const std::string& path) noexcept;
+
 /// Why \p op may not be made from this thread or process, or null.
 [[nodiscard]] std::exception_ptr wrong_thread(const operation& op, const bridge& to) noexcept;
 
 /// The worker whose thread this is, or null.
 [[nodiscard]] worker* this_worker() noexcept;
-
-/// While a coroutine is resumed with the outcome of a call: whose it was. On the loop's thread.
-class resumed_by {
- public:
-  explicit resumed_by(const operation& op) noexcept;
-  resumed_by(const resumed_by&) = delete;
-  resumed_by& operator=(const resumed_by&) = delete;
-  ~resumed_by();
-};
 
 }  // namespace cosqlite::detail

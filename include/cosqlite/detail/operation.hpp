@@ -53,6 +53,8 @@ class COSQLITE_API executor {
   virtual bridge& loop_bridge() noexcept = 0;
   /// The longest polling hand-over, in nanoseconds.
   [[nodiscard]] virtual std::int64_t poll_ns() const noexcept = 0;
+  /// What coroutines have of it that keeps others waiting. On the loop's thread.
+  possession* possessions = nullptr;
 
  protected:
   executor() = default;
@@ -167,7 +169,8 @@ struct COSQLITE_API operation {
   std::atomic<stop_reason> stop{stop_reason::none};
   const operation_type* type = nullptr;
   std::coroutine_handle<> waiter;
-  const lineage* of_waiter = nullptr;  ///< while it is being started
+  const lineage* of_waiter = nullptr;  ///< as long as `waiter`, if it is known
+  possession* gives = nullptr;         ///< in the result: what its waiter has then
   ref<executor> where;
   worker* at = nullptr;  ///< the worker that runs, or ran, it
   std::uint64_t owner = 0;
@@ -225,6 +228,8 @@ using operation_ref = ref<operation>;
 COSQLITE_API bool start(operation& op, std::coroutine_handle<> waiter, const lineage* of_waiter = nullptr) noexcept;
 /// The awaiter goes away, whatever state the call is in.
 COSQLITE_API void abandon(operation_ref op) noexcept;
+/// The awaiter goes away, the call goes on.
+COSQLITE_API void stop_waiting(operation& op) noexcept;
 /// Queues it without an awaiter.
 COSQLITE_API void start_detached(operation_ref op) noexcept;
 [[noreturn]] COSQLITE_API void throw_no_call();

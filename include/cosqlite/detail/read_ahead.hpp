@@ -37,6 +37,8 @@ class COSQLITE_API read_ahead {
   bool take();
   /// Null before the first.
   [[nodiscard]] operation* current() noexcept { return current_.get(); }
+  /// The call that wait() waits for.
+  [[nodiscard]] const operation_ref& awaited() const noexcept { return first_; }
   [[nodiscard]] batch_source& source() noexcept { return *from_; }
   /// Ends it now; what is under way is stopped.
   void close() noexcept;
