@@ -779,7 +779,7 @@ void try_lock(const case_of_lock& c, way_out how) {
     if (how == way_out::timeout) CHECK(outcome == "timeout");
     if (how == way_out::drop) CHECK(outcome == "closed");
   }
-  if (w.db) loop.run(pass(w));
+  if (how == way_out::destroy) loop.run(pass(w));
   other.try_to("ROLLBACK");
   if (w.db) loop.run(check_usable(w));
   w.drop();
