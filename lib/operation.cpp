@@ -151,7 +151,7 @@ void operation::recycle() noexcept {
   serial = 0;
   submitted_at = 0;
   expected_rows = 0;
-  counted = borrows = in_lock = in_body = detaches = last = awaited_again = false;
+  counted = borrows = in_lock = in_body = detaches = last = looked_up = awaited_again = false;
   location = {};
   if (!store().keep(this)) delete this;
 }

@@ -43,8 +43,8 @@ call<connection_stats> connection_statistics(const call_site& site, std::source_
     s.lost_groups = at.counted.lost_groups;
     s.busy_waits = at.counted.busy_waits;
     s.statements = at.statements().size();
-    s.cache_hits = at.statements().hits();
-    s.cache_misses = at.statements().misses();
+    s.cache_hits = at.counted.cache_hits;
+    s.cache_misses = at.counted.cache_misses;
     sqlite3* db = at.db();
     s.pages_read_from_cache = status(db, SQLITE_DBSTATUS_CACHE_HIT);
     s.pages_read_from_file = status(db, SQLITE_DBSTATUS_CACHE_MISS);

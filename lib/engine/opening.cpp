@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace cosqlite::detail {
 
@@ -343,13 +344,15 @@ std::shared_ptr<prepared> worker::look_up(operation& op) {
   if (op.statement && op.statement->stmt) return op.statement;
   const std::string_view sql = sql_of(op);
   std::shared_ptr<prepared> p = statements_.find(sql);
+  // Asked for its kind first, a statement is looked for twice.
+  const bool first = !std::exchange(op.looked_up, true);
   if (p) {
-    count_up(counted.cache_hits);
+    if (first) count_up(counted.cache_hits);
     return p;
   }
   if (!db_) std::rethrow_exception(closed_call_error(op));
   p = prepare(sql, op.location);
-  count_up(counted.cache_misses);
+  if (first) count_up(counted.cache_misses);
   if (reader_ && !p->traits.read_only) {
     sqlite3_finalize(std::exchange(p->stmt, nullptr));
     throw readonly_error(

@@ -32,15 +32,12 @@ void statement_cache::limit(std::size_t statements, std::size_t bytes) noexcept 
 std::shared_ptr<prepared> statement_cache::find(std::string_view sql) {
   // A loop over one statement finds it in front and needs no hash of its text.
   if (!order_.empty() && !order_.front()->in_use && order_.front()->sql == sql) {
-    ++hits_;
     return order_.front();
   }
   const auto it = by_text_.find(sql);
   if (it == by_text_.end() || (*it->second)->in_use) {
-    ++misses_;
     return nullptr;
   }
-  ++hits_;
   order_.splice(order_.begin(), order_, it->second);
   return *it->second;
 }

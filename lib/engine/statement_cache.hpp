@@ -56,8 +56,6 @@ class statement_cache {
   void expire() noexcept;
   /// Finalizes everything.
   void clear() noexcept;
-  [[nodiscard]] std::uint64_t hits() const noexcept { return hits_; }
-  [[nodiscard]] std::uint64_t misses() const noexcept { return misses_; }
   [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
 
  private:
@@ -67,8 +65,6 @@ class statement_cache {
   std::size_t most_statements_ = 128;
   std::size_t most_bytes_ = 1 << 20;
   std::size_t bytes_ = 0;
-  std::uint64_t hits_ = 0;
-  std::uint64_t misses_ = 0;
   std::vector<std::shared_ptr<prepared>> strays_;
   std::list<std::shared_ptr<prepared>> order_;  // most recently used first
   std::unordered_map<std::string_view, position> by_text_;

@@ -186,6 +186,7 @@ struct COSQLITE_API operation {
   bool in_body = false;             ///< opens a transaction that belongs to a `transact` body
   bool detaches = false;            ///< the worker's last word: it lets go of the bridge
   bool last = false;                ///< for streams: nothing follows this batch
+  bool looked_up = false;           ///< its statement has been looked for, and counted
   bool awaited_again = false;       ///< a second awaiter is to be refused; the first still has the call
   std::source_location location{};
   std::string sql;
