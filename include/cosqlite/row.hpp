@@ -40,8 +40,7 @@ class COSQLITE_API column_names {
 
 [[noreturn]] COSQLITE_API void throw_column_index(int column, int count);
 
-/// Rows in one buffer: the cells side by side, text and blobs in chunks that never move. On cache lines of its own:
-/// while the loop reads one batch the worker fills the next, which stands beside it in memory.
+/// Rows in one buffer: the cells side by side, text and blobs in chunks that never move.
 class COSQLITE_API row_batch {
  public:
   row_batch() noexcept;
@@ -63,7 +62,7 @@ class COSQLITE_API row_batch {
  private:
   const char* store(const char* data, std::size_t size);
 
-  alignas(64) std::vector<cell> cells_;
+  std::vector<cell> cells_;
   std::vector<std::unique_ptr<char[]>> chunks_;
   std::size_t chunk_left_ = 0;
   char* chunk_at_ = nullptr;

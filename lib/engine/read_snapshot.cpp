@@ -43,7 +43,7 @@ bool read_snapshot::enter(std::size_t reads) noexcept {
   open_ = true;
   reads_ = reads;
   began_ = now_ns();
-  checkable_ = uses_shared_wal() && find_index();
+  checkable_ = index_ && uses_shared_wal();
   if (checkable_) read_index(seen_);
   return true;
 }
@@ -54,6 +54,7 @@ void read_snapshot::leave() noexcept {
   if (at_.in_autocommit()) {
     open_ = false;  // an error has ended it
   } else if (!checkable_) {
+    if (!index_ && uses_shared_wal()) find_index();
     end();
   }
 }
@@ -93,18 +94,20 @@ bool read_snapshot::uses_shared_wal() noexcept {
   return mode_ == mode::shared_wal;
 }
 
-bool read_snapshot::find_index() noexcept {
+/// Only while the connection reads from the log: else SQLite has not mapped the index, would be made to do so here, and
+/// would never let go of it. Once it is mapped it stays where it is until the journal mode changes.
+void read_snapshot::find_index() noexcept {
+  if (sqlite3_txn_state(at_.db(), "main") != SQLITE_TXN_READ) return;
   sqlite3_file* file = nullptr;
   if (sqlite3_file_control(at_.db(), "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) != SQLITE_OK ||
       !file) {
-    return false;
+    return;
   }
   const sqlite3_io_methods* methods = file->pMethods;
-  if (!methods || methods->iVersion < 2 || !methods->xShmMap) return false;
+  if (!methods || methods->iVersion < 2 || !methods->xShmMap) return;
   void volatile* region = nullptr;
-  if (methods->xShmMap(file, 0, index_region, 0, &region) != SQLITE_OK || !region) return false;
+  if (methods->xShmMap(file, 0, index_region, 0, &region) != SQLITE_OK) return;
   index_ = static_cast<const volatile std::uint64_t*>(region);
-  return true;
 }
 
 }  // namespace cosqlite::detail

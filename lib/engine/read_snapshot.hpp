@@ -35,7 +35,10 @@ class read_snapshot {
   /// A read has run by itself: another may follow.
   void expect_another() noexcept { expected_ = true; }
   /// A statement has run that may have changed the journal mode.
-  void forget_mode() noexcept { mode_ = mode::unknown; }
+  void forget_mode() noexcept {
+    mode_ = mode::unknown;
+    index_ = nullptr;
+  }
 
  private:
   enum class mode : std::uint8_t { unknown, shared_wal, other };
@@ -45,7 +48,7 @@ class read_snapshot {
   [[nodiscard]] bool is_current() const noexcept;
   [[nodiscard]] bool is_old() const noexcept;
   [[nodiscard]] bool uses_shared_wal() noexcept;
-  [[nodiscard]] bool find_index() noexcept;
+  void find_index() noexcept;
   void read_index(header& to) const noexcept;
 
   worker& at_;

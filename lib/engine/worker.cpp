@@ -780,6 +780,8 @@ void worker::shut() noexcept {
 }
 
 void worker::close_database() noexcept {
+  snapshot_.close();
+  snapshot_.forget_mode();
   // The later ones build on the earlier.
   while (!extensions_.empty()) extensions_.pop_back();
   statements_.clear();

@@ -199,6 +199,7 @@ struct COSQLITE_API operation {
   std::int64_t last_insert_rowid = 0;
   std::exception_ptr error;
   void* result = nullptr;
+  void* box = nullptr;  ///< what holds the result where it stands elsewhere
   alignas(std::max_align_t) std::array<std::byte, inline_result> storage;
   std::stop_token stop_token;
   std::optional<std::stop_callback<stop_request>> stop_callback;
@@ -240,25 +241,37 @@ COSQLITE_API void check(operation& op);
 inline bool is_done(const operation& op) noexcept { return op.state.load(std::memory_order_acquire) == op_state::done; }
 
 template <class T>
-inline constexpr bool fits_inline = sizeof(T) <= operation::inline_result && alignof(T) <= alignof(std::max_align_t);
+inline constexpr bool fits_inline = sizeof(T) <= operation::inline_result;
+
+/// A result that does not fit: on cache lines of its own, since while the loop reads one batch of a stream the worker fills
+/// the next, which may stand beside it in memory.
+template <class T>
+struct alignas(64) boxed_result {
+  template <class... A>
+  explicit boxed_result(A&&... a) : value(std::forward<A>(a)...) {}
+  T value;
+};
 
 template <class T>
 void destroy_result(operation& op) noexcept {
   if constexpr (fits_inline<T>) {
     static_cast<T*>(op.result)->~T();
   } else {
-    delete static_cast<T*>(op.result);
+    delete static_cast<boxed_result<T>*>(op.box);
   }
 }
 
 /// Builds the result in the record, in place where it fits.
 template <class T, class... A>
 T& emplace_result(operation& op, A&&... a) {
+  static_assert(alignof(T) <= alignof(std::max_align_t));
   op.clear_result();
   if constexpr (fits_inline<T>) {
     op.result = ::new (static_cast<void*>(op.storage.data())) T(std::forward<A>(a)...);
   } else {
-    op.result = new T(std::forward<A>(a)...);
+    auto* box = new boxed_result<T>(std::forward<A>(a)...);
+    op.box = box;
+    op.result = &box->value;
   }
   return *static_cast<T*>(op.result);
 }
