@@ -226,6 +226,7 @@ live_state::~live_state() {
     const ref<live_signal> signal = std::move(source->signal);
     auto* tracker = at.extended<change_tracker>();
     if (signal && tracker) tracker->remove(*signal);
+    if (signal) signal->close();  // it and a wait that timed out would keep each other
   };
   using kind = callable_type<decltype(work), void>;
   call_site site;
