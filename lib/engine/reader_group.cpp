@@ -47,6 +47,7 @@ worker* reader_group::free_reader() noexcept {
   if (free_.empty()) return nullptr;
   worker* w = free_.back();
   free_.pop_back();
+  w->expect_call();
   return w;
 }
 
@@ -74,6 +75,7 @@ void reader_group::submit(operation& op) noexcept {
   if (!free_.empty()) {
     w = free_.back();
     free_.pop_back();
+    w->expect_call();
     return w->submit(op);
   }
   // All of them are just closing, because they cannot be opened: one says why.
@@ -84,6 +86,8 @@ void reader_group::submit(operation& op) noexcept {
 
 operation* reader_group::take(worker& w) noexcept {
   const std::lock_guard lock(mutex_);
+  // It would be given a second call that may keep it to itself, such as a lease beside a stream.
+  if (w.expects_call()) return nullptr;
   if (queued_ == 0) {
     if (std::ranges::find(free_, &w) == free_.end()) free_.push_back(&w);
     return nullptr;

@@ -284,7 +284,7 @@ void worker::main() noexcept {
     publish();
     if (pooled_) {
       checkpoint_when_due();
-      end_old_reads();
+      if (end_old_reads()) continue;  // it may serve others now
     }
     wait();
   }
@@ -304,6 +304,7 @@ void worker::take_inbox() noexcept {
       fetch_line(some[i]->sql.data());
       fetch_line(some[i]->args.slots().data());
       fetch_line(some[i]->args.data());
+      if (expects_call() && (some[i]->serial >> 63) != 0) expected_.fetch_sub(1, std::memory_order_relaxed);
       sort_in(*some[i]);
     }
   }
@@ -691,18 +692,24 @@ std::int64_t worker::oldest_read() const noexcept {
   return oldest;
 }
 
-void worker::end_old_reads() noexcept {
-  if (!reader_ || max_read_age_ == 0) return;
+/// True: a stream has been ended.
+bool worker::end_old_reads() noexcept {
+  if (!reader_ || max_read_age_ == 0) return false;
   const std::int64_t limit = now_ns() - max_read_age_;
+  bool ended = false;
   for (cursor* c = cursors_; c;) {
     cursor* next = c->next;
-    if (c->since() < limit) c->expire(*this);
+    if (c->since() < limit) {
+      c->expire(*this);
+      ended = true;
+    }
     c = next;
   }
   if (owner_ != 0 && owner_since_ < limit && !in_autocommit()) {
     run_text("ROLLBACK");
     owner_lost_ = true;
   }
+  return ended;
 }
 
 /// Moves the write-ahead log into the file while nothing waits, and starts it anew when readers let it grow.

@@ -142,6 +142,9 @@ class worker final : public executor {
   [[nodiscard]] bool is_pooled() const noexcept { return pooled_; }
   /// The pool's readers that it is one of, or null.
   [[nodiscard]] const executor* group() const noexcept { return source_owner_.get(); }
+  /// A call of the source is going to be submitted to it: until that has come, it is not free.
+  void expect_call() noexcept { expected_.fetch_add(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool expects_call() const noexcept { return expected_.load(std::memory_order_relaxed) > 0; }
   /// Set before the first submit: where to look for work when there is none of its own.
   void serve(work_source& source, executor& owner_of_source) noexcept {
     source_ = &source;
@@ -296,7 +299,7 @@ class worker final : public executor {
   void check_owner(const operation& op) const;
   void finish(operation& op) noexcept;
   void checkpoint_when_due() noexcept;
-  void end_old_reads() noexcept;
+  [[nodiscard]] bool end_old_reads() noexcept;
   [[nodiscard]] std::int64_t oldest_read() const noexcept;
   void publish_when_due() noexcept;
   void post_done(operation* oldest) noexcept;
@@ -377,6 +380,7 @@ class worker final : public executor {
   operation_queue waiting_;
   std::size_t waiting_count_ = 0;
   std::atomic<std::size_t> queued_{0};
+  std::atomic<int> expected_{0};
   operation* done_ = nullptr;  // the oldest of those not yet handed over
   operation* done_newest_ = nullptr;
   int done_count_ = 0;
