@@ -78,14 +78,18 @@ class poller {
   }
   /// So many want the CPU that sleeping is much the quicker: whoever wakes a thread has it run soon.
   bool found_late() noexcept {
-    backoff_ = skips_ = most_skips;
+    sleep_more();
     return true;
   }
   bool failed() noexcept {
     looks_ = first_looks;
+    sleep_more();
+    return false;
+  }
+
+  void sleep_more() noexcept {
     backoff_ = std::min(most_skips, backoff_ == 0 ? 1 : 2 * backoff_);
     skips_ = backoff_;
-    return false;
   }
 
   int looks_ = first_looks;
