@@ -217,3 +217,34 @@ TEST_CASE("settings obey deadlines and stop tokens, and are refused by a closed 
     co_await failure_of<closed_error>(db.config(config_flag::triggers, false));
   });
 }
+
+TEST_CASE("a busy timeout set by PRAGMA counts, and leaves deadlines and stop tokens in force in locks") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open(file.path());
+    co_await db.execute("CREATE TABLE t(a)");
+    const support::raw_database other(file.path());
+    other.execute("BEGIN IMMEDIATE");
+    for (const bool as_script : {false, true}) {
+      // An hour, so that only the deadline can end the wait.
+      if (as_script) {
+        co_await db.execute_script("PRAGMA busy_timeout = 3600000");
+      } else {
+        co_await db.execute("PRAGMA busy_timeout = 3600000");
+      }
+      auto limited = db.with(std::chrono::milliseconds(20));
+      const timeout_error e = co_await failure_of<timeout_error>(limited.execute("INSERT INTO t VALUES (1)"));
+      CHECK(e.spent_in() == timeout_error::stage::lock);
+      // None at all.
+      if (as_script) {
+        co_await db.execute_script("PRAGMA busy_timeout(0)");
+      } else {
+        co_await db.execute("PRAGMA busy_timeout(0)");
+      }
+      co_await failure_of<busy_error>(db.execute("INSERT INTO t VALUES (1)"));
+    }
+    other.execute("COMMIT");
+    co_await db.execute("INSERT INTO t VALUES (1)");
+    co_await db.close();
+  });
+}

@@ -226,6 +226,7 @@ void run_once(worker& at, operation& op, statement_run& run) {
   const bool changes_rows = run->traits.changes_rows;
   at.ran(run->traits.read_only && !run->traits.special && !run->traits.impure);
   if (run->traits.special) at.shared_reads().forget_mode();
+  if (run->traits.busy_timeout >= 0) at.set_busy_timeout(run->traits.busy_timeout);
   run.finish(op);
   op.changes = changes_rows ? sqlite3_changes64(at.db()) : 0;
   op.last_insert_rowid = sqlite3_last_insert_rowid(at.db());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <functional>
 #include <set>
 #include <string>
@@ -137,6 +138,7 @@ void worker::set_pragma(operation& op, const std::string& text) {
 
 /// What PRAGMAs may have changed since it was opened.
 void worker::settle(operation& op) {
+  options_.busy_timeout = opened_with_;
   sqlite3_busy_handler(db_, &worker::on_busy, this);
   int now = -1;
   sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, options_.foreign_keys ? 1 : 0, &now);
@@ -220,6 +222,9 @@ std::string lower(const char* s) {
 void classify(statement_traits& t, int action, const char* a, const char* b, const char* trigger,
               const std::vector<std::string>& user_functions) {
   if (is_special(action)) t.special = true;
+  if (action == SQLITE_PRAGMA && a && b && sqlite3_stricmp(a, "busy_timeout") == 0) {
+    t.busy_timeout = std::max(0, static_cast<int>(std::strtol(b, nullptr, 10)));
+  }
   if ((action == SQLITE_INSERT || action == SQLITE_UPDATE || action == SQLITE_DELETE) && !trigger && a &&
       !is_schema_table(a)) {
     t.changes_rows = true;
@@ -377,6 +382,7 @@ int worker::compile_script_statement(const char* sql, int size, sqlite3_stmt** s
   classified_ = &ignored;
   const int rc = sqlite3_prepare_v3(db_, sql, size, 0, stmt, tail);
   classified_ = nullptr;
+  if (ignored.busy_timeout >= 0) set_busy_timeout(ignored.busy_timeout);
   return rc;
 }
 

@@ -20,6 +20,7 @@ struct statement_traits {
   bool read_only = false;     ///< sqlite3_stmt_readonly
   bool changes_rows = false;  ///< INSERT, UPDATE or DELETE on a table of the user's
   bool special = false;       ///< transaction control, PRAGMA, ATTACH, DDL, VACUUM, EXPLAIN: never shares a transaction
+  int busy_timeout = -1;      ///< what a PRAGMA busy_timeout sets, in milliseconds
   bool impure = false;        ///< calls a function whose answer depends on what ran before: never in a group of writes
 };
 

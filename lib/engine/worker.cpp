@@ -60,6 +60,7 @@ worker::worker(ref<bridge> to, std::string path, const open_options& options)
       options_(options),
       poll_ns_(std::chrono::duration_cast<std::chrono::nanoseconds>(options.poll).count()) {
   options_.vfs = vfs_;
+  opened_with_ = options.busy_timeout;
   statements_.limit(options.statement_cache, options.statement_cache_bytes);
   has_lane_ = bridge_->attach(*this);
 }
@@ -434,6 +435,7 @@ void worker::execute(operation& op) noexcept {
   }
   // What SQLite ended behind the transaction's back must not go on statement by statement.
   if (owner_ != 0 && op.owner == owner_ && in_autocommit()) owner_lost_ = true;
+  if (new_busy_timeout_ >= 0 || !op.type->plain_statement) restore_busy_handler();
   if (after_calls) after_calls->call_ended();
   running_.store(0, std::memory_order_release);
   current_ = nullptr;
@@ -441,6 +443,12 @@ void worker::execute(operation& op) noexcept {
     count_up(counted.run_ns, now_ns() - began);
     counted.running.store(false, std::memory_order_relaxed);
   }
+}
+
+void worker::restore_busy_handler() noexcept {
+  const int ms = std::exchange(new_busy_timeout_, -1);
+  if (ms >= 0) options_.busy_timeout = std::chrono::milliseconds(ms);
+  if (db_) sqlite3_busy_handler(db_, &worker::on_busy, this);
 }
 
 void worker::check_owner(const operation& op) const {

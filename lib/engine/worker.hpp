@@ -226,6 +226,10 @@ class worker final : public executor {
   /// Functions whose name is among these keep a write out of groups.
   void add_user_function(std::string name);
 
+  /// A PRAGMA has set it, which puts SQLite's own handler in place of ours: that comes back when the call ends, since
+  /// deadlines and stops count in locks too.
+  void set_busy_timeout(int ms) noexcept { new_busy_timeout_ = ms; }
+
   void add_cursor(cursor& c) noexcept;
   void remove_cursor(cursor& c) noexcept;
 
@@ -297,6 +301,7 @@ class worker final : public executor {
   void run(operation& op) noexcept;
   void execute(operation& op) noexcept;
   void check_owner(const operation& op) const;
+  void restore_busy_handler() noexcept;
   void finish(operation& op) noexcept;
   void checkpoint_when_due() noexcept;
   [[nodiscard]] bool end_old_reads() noexcept;
@@ -362,6 +367,8 @@ class worker final : public executor {
   // Kept between groups, so that a group allocates nothing.
   std::vector<operation*> group_members_;
   std::vector<operation*> group_ran_;
+  std::chrono::milliseconds opened_with_;  // the busy_timeout
+  int new_busy_timeout_ = -1;
   bool impatient_ = false;  // the time to wait for locks has been spent
   std::int64_t busy_since_ = 0;
   std::uint64_t owner_ = 0;
