@@ -158,7 +158,7 @@ task<std::string> answer_of(call<T> c) {
 constexpr const char* endless =
     "INSERT INTO pair WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT i, -i FROM c";
 
-/// The step as a call. Members that are cancelled run for ever until the stop comes.
+/// The step as a call. Members that are cancelled run for ever until the stop comes, or the file is full.
 task<std::string> call_of(pool& db, step s, std::stop_token stop) {
   const std::string key = "k" + std::to_string(s.a);
   switch (s.kind) {
@@ -223,15 +223,13 @@ task<std::vector<std::string>> run_program(pool& db, const program& p, bool full
   if (full) co_await db.writer().query("PRAGMA max_page_count = 1");  // as small as the file is now
   if (other) sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
   std::stop_source stop;
-  bool endless_step = false;
   std::vector<task<std::string>> calls;
-  for (const step& s : p) {
-    calls.push_back(call_of(db, s, stop.get_token()));
-    endless_step = endless_step || is_endless(s);
-  }
-  if (endless_step) cosqlite::spawn(stop_soon(stop));
+  for (const step& s : p) calls.push_back(call_of(db, s, stop.get_token()));
+  // A full file ends an endless statement by itself; with a stop as well, which comes first would be a race.
+  const bool stopped = !full && std::ranges::any_of(p, is_endless);
+  if (stopped) cosqlite::spawn(stop_soon(stop));
   std::vector<std::string> seen = co_await cosqlite::when_all(std::move(calls));
-  if (endless_step) co_await cosqlite::sleep_for(std::chrono::milliseconds(3));
+  if (stopped) co_await cosqlite::sleep_for(std::chrono::milliseconds(3));  // ends after the stop's own sleep
   if (other) sqlite3_exec(other, "ROLLBACK", nullptr, nullptr, nullptr);
   for (const char* table : {"parent", "child", "strict_child", "item", "log", "pair"}) {
     const cosqlite::rows rows = co_await db.query(std::string("SELECT * FROM ") + table);

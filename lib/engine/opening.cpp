@@ -118,17 +118,31 @@ void worker::configure(operation& op) {
   if (options_.quick_check) set_pragma(op, "PRAGMA quick_check(1)");
 }
 
+namespace {
+
+/// Runs a PRAGMA; \p found: the text that it answers.
+int run_pragma(sqlite3* db, const std::string& text, std::string& found) {
+  sqlite3_stmt* stmt = nullptr;
+  const int rc = sqlite3_prepare_v2(db, text.c_str(), static_cast<int>(text.size()), &stmt, nullptr);
+  if (rc != SQLITE_OK) return rc;
+  if (sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_type(stmt, 0) == SQLITE_TEXT) {
+    found = reinterpret_cast<const char*>(sqlite3_column_text(stmt, 0));
+  }
+  return sqlite3_finalize(stmt);
+}
+
+}  // namespace
+
 /// Runs a PRAGMA; quick_check must answer "ok".
 void worker::set_pragma(operation& op, const std::string& text) {
-  sqlite3_stmt* stmt = nullptr;
-  int rc = sqlite3_prepare_v2(db_, text.c_str(), static_cast<int>(text.size()), &stmt, nullptr);
   std::string found;
-  if (rc == SQLITE_OK) {
-    rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) == SQLITE_TEXT) {
-      found = reinterpret_cast<const char*>(sqlite3_column_text(stmt, 0));
-    }
-    rc = sqlite3_finalize(stmt);
+  const std::int64_t begun = now_ns();
+  int rc = run_pragma(db_, text, found);
+  // A change of the journal mode reads first, and SQLite asks no busy handler before it writes after that.
+  for (int tries = 1; (rc & 0xff) == SQLITE_BUSY; ++tries) {
+    busy_since_ = begun;
+    if (on_busy(this, tries) == 0) break;
+    rc = run_pragma(db_, text, found);
   }
   if (rc != SQLITE_OK) fail(op, rc, text);
   if (text.starts_with("PRAGMA quick_check") && found != "ok") {
