@@ -2,6 +2,7 @@
 #include "support/database.hpp"
 #include "support/foreign.hpp"
 #include "support/on_loop.hpp"
+#include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <spawn.h>
@@ -18,32 +19,13 @@ using namespace cosqlite;
 using namespace std::chrono_literals;
 using support::failure_of;
 using support::on_loop;
+using support::plug;
 using support::raw_database;
 using support::temp_database;
 
 extern char** environ;
 
 namespace {
-
-/// Holds the worker in a call until it is let go, so that what is queued behind it stays there.
-class plug {
- public:
-  auto hold(connection& db) {
-    return db.run([this](sqlite3*) {
-      held_.store(true);
-      while (!released_.load()) std::this_thread::yield();
-    });
-  }
-  /// Not by blocking: workers are woken when the loop's coroutines have run.
-  task<> held() const {
-    while (!held_.load()) co_await sleep_for(0ms);
-  }
-  void release() { released_.store(true); }
-
- private:
-  std::atomic<bool> held_{false};
-  std::atomic<bool> released_{false};
-};
 
 foreign::coroutine hold(plug& p, connection& db) {
   [[maybe_unused]] const bool gcc_needs_a_local = true;
