@@ -92,7 +92,7 @@ bool same(const fs::path& a, const fs::path& b) {
     const std::size_t n = std::fread(x.data(), 1, piece, first.get());
     const std::size_t m = std::fread(y.data(), 1, piece, second.get());
     if (n != m || !std::equal(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(n), y.begin())) return false;
-    if (n == 0) return true;
+    if (n < piece) return std::ferror(first.get()) == 0 && std::ferror(second.get()) == 0;
   }
 }
 

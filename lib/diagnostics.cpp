@@ -1,20 +1,17 @@
 #include "engine/abilities.hpp"
 #include "engine/worker.hpp"
+#include "version.hpp"
 #include <cosqlite/detail/callable.hpp>
 #include <cosqlite/diagnostics.hpp>
 
 #include <utility>
-
-#ifndef COSQLITE_VERSION
-#define COSQLITE_VERSION "0.1.0"
-#endif
 
 namespace cosqlite {
 
 std::string_view sqlite_version() noexcept { return sqlite3_libversion(); }
 int sqlite_version_number() noexcept { return sqlite3_libversion_number(); }
 std::string_view sqlite_source_id() noexcept { return sqlite3_sourceid(); }
-std::string_view version() noexcept { return COSQLITE_VERSION; }
+std::string_view version() noexcept { return detail::library_version; }
 
 std::vector<std::string> sqlite_compile_options() {
   std::vector<std::string> all;

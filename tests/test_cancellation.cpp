@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -927,17 +928,7 @@ task<> read_one(limited_connection db, int i, int& finished, int& cancelled) {
   ++(stopped ? cancelled : finished);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int many_cancels = 5'000;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr int many_cancels = 5'000;
-#else
-constexpr int many_cancels = 100'000;
-#endif
-#else
-constexpr int many_cancels = 100'000;
-#endif
+constexpr int many_cancels = support::sanitized ? 5'000 : 100'000;
 
 }  // namespace
 

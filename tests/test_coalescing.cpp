@@ -2,10 +2,12 @@
 // had alone: random programs are run with coalescing on and off, and everything that can be seen is compared.
 
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
+#include "support/database.hpp"
+#include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,16 +15,12 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
 #include <random>
 #include <set>
-#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <vector>
-
-#include <sys/wait.h>
 
 namespace {
 
@@ -30,22 +28,10 @@ using cosqlite::call;
 using cosqlite::connection;
 using cosqlite::pool;
 using cosqlite::task;
+using support::child_process;
+using support::temp_database;
 
-class scratch {
- public:
-  scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "cosqlite-coalescing-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    folder_ = name;
-  }
-  scratch(const scratch&) = delete;
-  scratch& operator=(const scratch&) = delete;
-  ~scratch() { std::filesystem::remove_all(folder_); }
-  [[nodiscard]] std::string file(const char* name) const { return (folder_ / name).string(); }
-
- private:
-  std::filesystem::path folder_;
-};
+std::string path_of(const temp_database& files, const char* name) { return (files.folder() / name).string(); }
 
 /// A pool without readers: its one connection does everything and counts its groups.
 task<pool> open_one(std::string path, bool coalesce) {
@@ -259,16 +245,16 @@ std::string describe(const program& p, const std::vector<std::string>& on, const
   return text;
 }
 
-task<outcome> compare(const scratch& folder, std::uint64_t seed, std::uint64_t programs,
+task<outcome> compare(const temp_database& files, std::uint64_t seed, std::uint64_t programs,
                       std::chrono::steady_clock::time_point until) {
   outcome result;
   std::mt19937_64 random(seed);
-  pool on = co_await open_one(folder.file("on.db"), true);
-  pool off = co_await open_one(folder.file("off.db"), false);
+  pool on = co_await open_one(path_of(files, "on.db"), true);
+  pool off = co_await open_one(path_of(files, "off.db"), false);
   sqlite3* other_on = nullptr;
   sqlite3* other_off = nullptr;
-  sqlite3_open(folder.file("on.db").c_str(), &other_on);
-  sqlite3_open(folder.file("off.db").c_str(), &other_off);
+  sqlite3_open(path_of(files, "on.db").c_str(), &other_on);
+  sqlite3_open(path_of(files, "off.db").c_str(), &other_off);
   for (pool* db : {&on, &off}) {
     co_await db->execute_script(schema);
     co_await db->writer().run(&register_thrower);
@@ -293,27 +279,17 @@ task<outcome> compare(const scratch& folder, std::uint64_t seed, std::uint64_t p
   co_return result;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t programs_in_ci = 600;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr std::uint64_t programs_in_ci = 600;
-#else
-constexpr std::uint64_t programs_in_ci = 10'000;
-#endif
-#else
-constexpr std::uint64_t programs_in_ci = 10'000;
-#endif
+constexpr std::uint64_t programs_in_ci = support::sanitized ? 600 : 10'000;
 
 }  // namespace
 
 TEST_CASE("calls that share a transaction get the answers they would have had alone") {
-  const scratch folder;
+  const temp_database files;
   const std::uint64_t seed = seed_from_environment();
   std::printf("coalescing: COSQLITE_SEED=%llu\n", static_cast<unsigned long long>(seed));
   auto until = std::chrono::steady_clock::now();
   if (const char* soak = std::getenv("COSQLITE_SOAK_SECONDS")) until += std::chrono::seconds(std::atoll(soak));
-  const outcome result = cosqlite::run(compare(folder, seed, programs_in_ci, until));
+  const outcome result = cosqlite::run(compare(files, seed, programs_in_ci, until));
   INFO("seed " << seed << ", program " << result.programs);
   INFO(result.difference);
   REQUIRE(result.difference.empty());
@@ -323,64 +299,45 @@ TEST_CASE("calls that share a transaction get the answers they would have had al
 
 namespace {
 
-task<> write_and_report(connection& db, int fd, int writer) {
+task<> write_and_report(connection& db, int writer) {
   for (int n = 0;; ++n) {
     const std::int64_t id = std::int64_t{writer} * 1'000'000 + n;
     co_await db.execute("INSERT INTO t VALUES (?)", id);
-    if (write(fd, &id, sizeof id) != sizeof id) std::_Exit(1);
+    child_process::report(id);
   }
 }
 
-task<> write_for_ever(std::string path, int fd) {
+task<> write_for_ever(std::string path) {
   connection db = co_await cosqlite::open(path);
   std::vector<task<>> writers;
-  for (int i = 0; i < 64; ++i) writers.push_back(write_and_report(db, fd, i));
+  for (int i = 0; i < 64; ++i) writers.push_back(write_and_report(db, i));
   co_await cosqlite::when_all(std::move(writers));
 }
 
 /// Runs a child that writes until it is killed; gives the rows that it was told were written.
 std::set<std::int64_t> acknowledged_before_kill(const std::string& path, int after_ms) {
-  std::array<int, 2> ends{};
-  REQUIRE(pipe(ends.data()) == 0);
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    const std::string fd = std::to_string(ends[1]);
-    setenv("COSQLITE_CHILD_PATH", path.c_str(), 1);
-    setenv("COSQLITE_CHILD_FD", fd.c_str(), 1);
-    execl("/proc/self/exe", "child", "a child that writes until it is killed", static_cast<char*>(nullptr));
-    std::_Exit(127);
-  }
-  close(ends[1]);
+  child_process child("child: writes until it is killed", path);
   std::set<std::int64_t> told;
   const auto kill_at = std::chrono::steady_clock::now() + std::chrono::milliseconds(after_ms);
   bool killed = false;
   std::int64_t id = 0;
-  while (read(ends[0], &id, sizeof id) == sizeof id) {
+  while (child.next_report(id)) {
     told.insert(id);
     if (killed || std::chrono::steady_clock::now() < kill_at) continue;
-    kill(child, SIGKILL);
+    child.kill();
     killed = true;
   }
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
+  CHECK(child.wait() == 128 + SIGKILL);
   return told;
 }
 
 }  // namespace
 
-// Run by the test below, in a process of its own.
-TEST_CASE("a child that writes until it is killed", "[.]") {
-  const char* path = std::getenv("COSQLITE_CHILD_PATH");
-  const char* fd = std::getenv("COSQLITE_CHILD_FD");
-  if (!path || !fd) return;
-  cosqlite::run(write_for_ever(path, std::atoi(fd)));
-}
+TEST_CASE("child: writes until it is killed", "[.child]") { cosqlite::run(write_for_ever(child_process::path())); }
 
 TEST_CASE("a write that was answered survives kill -9 in the middle of group commits") {
-  const scratch folder;
-  const std::string path = folder.file("killed.db");
+  const temp_database file;
+  const std::string path = file.path();
   sqlite3* raw = nullptr;
   REQUIRE(sqlite3_open(path.c_str(), &raw) == SQLITE_OK);
   REQUIRE(sqlite3_exec(raw, "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY)", nullptr, nullptr,

@@ -1,11 +1,11 @@
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/database.hpp"
 #include "support/foreign.hpp"
 #include "support/on_loop.hpp"
 #include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
 
-#include <spawn.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -17,13 +17,12 @@
 
 using namespace cosqlite;
 using namespace std::chrono_literals;
+using support::child_process;
 using support::failure_of;
 using support::on_loop;
 using support::plug;
 using support::raw_database;
 using support::temp_database;
-
-extern char** environ;
 
 namespace {
 
@@ -42,27 +41,6 @@ foreign::coroutine insert_expecting_closed(connection& db, int v, bool& refused)
     co_await db.execute("INSERT INTO t VALUES(?)", v);
   } catch (const closed_error&) {
     refused = true;
-  }
-}
-
-/// What a program makes of it that is started with the hidden test \p name: its exit code, or -1 after a minute.
-int run_child(const char* name) {
-  std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
-  std::string test = name;
-  char* const argv[] = {program.data(), test.data(), nullptr};
-  pid_t child = 0;
-  REQUIRE(posix_spawn(&child, program.c_str(), nullptr, nullptr, argv, environ) == 0);
-  const auto until = std::chrono::steady_clock::now() + 60s;
-  for (;;) {
-    int status = 0;
-    if (waitpid(child, &status, WNOHANG) == child)
-      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (std::chrono::steady_clock::now() > until) {
-      kill(child, SIGKILL);
-      waitpid(child, &status, 0);
-      return -1;
-    }
-    usleep(5000);
   }
 }
 
@@ -563,7 +541,7 @@ TEST_CASE("child: forks", "[.child]") {
 }
 
 TEST_CASE("a child made by fork opens connections of its own when none was open") {
-  CHECK(run_child("child: forks") == 0);
+  CHECK(child_process("child: forks").wait() == 0);
 }
 
 // Run by the test below as a program of its own.
@@ -583,5 +561,5 @@ TEST_CASE("child: exits with calls pending", "[.child]") {
 }
 
 TEST_CASE("a program that exits without closing ends at once") {
-  CHECK(run_child("child: exits with calls pending") == 0);
+  CHECK(child_process("child: exits with calls pending").wait() == 0);
 }

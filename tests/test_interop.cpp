@@ -1,18 +1,17 @@
 // The library beside others: its awaitables in a coroutine type that it does not know, on a loop that the program owns,
 // and under a main loop that belongs to something else.
 #include "support/catch.hpp"
+#include "support/database.hpp"
 #include "support/foreign.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <poll.h>
-#include <stdlib.h>
 #include <uv.h>
 
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <filesystem>
 #include <functional>
 #include <stdexcept>
 #include <stop_token>
@@ -22,28 +21,10 @@
 #include <vector>
 
 using foreign::coroutine;
+using support::temp_database;
 using namespace std::chrono_literals;
 
 namespace {
-
-class folder {
- public:
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "cosqlite-interop-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  folder(const folder&) = delete;
-  folder& operator=(const folder&) = delete;
-  ~folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string file() const { return (path_ / "test.db").string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// A loop that the program owns. It must be possible to close it when everything on it has ended.
 class own_loop {
@@ -173,10 +154,10 @@ cosqlite::task<> fill_into(uv_loop_t* loop, std::string path, std::int64_t& resu
 }  // namespace
 
 TEST_CASE("every kind of call works in a coroutine type that the library does not know") {
-  const folder dir;
+  const temp_database file;
   own_loop loop;
   std::vector<std::string> log;
-  coroutine c = every_kind_of_call(loop, dir.file(), log);
+  coroutine c = every_kind_of_call(loop, file.path(), log);
   CHECK_FALSE(c.done());
   loop.run();
   REQUIRE(c.done());
@@ -185,23 +166,23 @@ TEST_CASE("every kind of call works in a coroutine type that the library does no
 }
 
 TEST_CASE("an error reaches a foreign coroutine as the exception that it is") {
-  const folder dir;
+  const temp_database file;
   own_loop loop;
-  coroutine c = violate_constraint(loop, dir.file());
+  coroutine c = violate_constraint(loop, file.path());
   loop.run();
   REQUIRE(c.done());
   CHECK_THROWS_AS(c.rethrow(), cosqlite::constraint_error);
 }
 
 TEST_CASE("a program built on callbacks gets results and errors through them") {
-  const folder dir;
+  const temp_database file;
   own_loop loop;
-  cosqlite::run(fill(loop.get(), dir.file()), loop.get());
+  cosqlite::run(fill(loop.get(), file.path()), loop.get());
   auto db = cosqlite::run(
       [](std::string path) -> cosqlite::task<cosqlite::connection> {
         auto opened = co_await cosqlite::open(path);
         co_return opened;
-      }(dir.file()),
+      }(file.path()),
       loop.get());
 
   std::int64_t rows = 0;
@@ -217,11 +198,11 @@ TEST_CASE("a program built on callbacks gets results and errors through them") {
 }
 
 TEST_CASE("destroying a foreign coroutine that waits on a call cancels the call and nothing else") {
-  const folder dir;
+  const temp_database file;
   own_loop loop;
   bool resumed = false;
   auto body = [&]() -> cosqlite::task<int> {
-    auto db = co_await cosqlite::open(dir.file(), loop.options());
+    auto db = co_await cosqlite::open(file.path(), loop.options());
     {
       coroutine c = wait_for_slow_query(db, resumed);
       co_await cosqlite::sleep_for(5ms);
@@ -253,7 +234,7 @@ TEST_CASE("tasks wait on other libraries' awaitables, and other libraries' corou
 }
 
 TEST_CASE("a program that owns its loop keeps it: its own handles are served during calls and stay after them") {
-  const folder dir;
+  const temp_database file;
   own_loop loop;
   int ticks = 0;
   uv_timer_t timer;
@@ -265,7 +246,7 @@ TEST_CASE("a program that owns its loop keeps it: its own handles are served dur
     for (int round = 0; round < 3; ++round) {
       const int before = ticks;
       auto body = [&]() -> cosqlite::task<std::int64_t> {
-        const std::int64_t sum = co_await fill(loop.get(), dir.file());
+        const std::int64_t sum = co_await fill(loop.get(), file.path());
         while (ticks <= before) co_await cosqlite::sleep_for(1ms);
         co_return sum;
       };
@@ -277,7 +258,7 @@ TEST_CASE("a program that owns its loop keeps it: its own handles are served dur
     std::int64_t sum = 0;
     std::exception_ptr failure;
     auto body = [&]() -> cosqlite::task<> {
-      co_await fill_into(loop.get(), dir.file(), sum);
+      co_await fill_into(loop.get(), file.path(), sum);
       while (ticks == 0) co_await cosqlite::sleep_for(1ms);
       uv_timer_stop(&timer);
     };
@@ -304,13 +285,13 @@ TEST_CASE("the loop ends by itself when calls are done, although the connection 
 }
 
 TEST_CASE("a desktop-style loop drives calls with UV_RUN_NOWAIT between its frames") {
-  const folder dir;
+  const temp_database file;
   own_loop loop;
   std::int64_t sum = 0;
   std::exception_ptr failure;
   bool done = false;
   auto body = [&]() -> cosqlite::task<> {
-    co_await fill_into(loop.get(), dir.file(), sum);
+    co_await fill_into(loop.get(), file.path(), sum);
     done = true;
   };
   cosqlite::spawn(body(), [&](std::exception_ptr e) { failure = e, done = true; });
@@ -326,13 +307,13 @@ TEST_CASE("a desktop-style loop drives calls with UV_RUN_NOWAIT between its fram
 }
 
 TEST_CASE("another main loop can sleep on the backend descriptor and is woken by results") {
-  const folder dir;
+  const temp_database file;
   own_loop loop;
   std::int64_t sum = 0;
   std::exception_ptr failure;
   bool done = false;
   auto body = [&]() -> cosqlite::task<> {
-    co_await fill_into(loop.get(), dir.file(), sum);
+    co_await fill_into(loop.get(), file.path(), sum);
     done = true;
   };
   cosqlite::spawn(body(), [&](std::exception_ptr e) { failure = e, done = true; });

@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <chrono>
@@ -27,17 +28,7 @@ using cosqlite::task;
 using cosqlite::transaction;
 using support::temp_database;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int operations_in_ci = 8'000;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr int operations_in_ci = 8'000;
-#else
-constexpr int operations_in_ci = 100'000;
-#endif
-#else
-constexpr int operations_in_ci = 100'000;
-#endif
+constexpr int operations_in_ci = support::sanitized ? 8'000 : 100'000;
 
 constexpr int keys = 40;  // for each actor
 

@@ -38,7 +38,7 @@ std::string from_env_file() {
 
 std::string where_it_is_said(const arguments& a) {
   if (!a.database.empty()) return a.database;
-  const char* environment = std::getenv("DATABASE_URL");
+  const char* environment = std::getenv("DATABASE_URL");  // NOLINT(concurrency-mt-unsafe): no other thread runs yet
   if (environment && *environment) return environment;
   return from_env_file();
 }
