@@ -74,7 +74,7 @@ void append_text(std::string& to, std::string_view text) {
     return;
   }
   std::string mark = "\x01";
-  while (text.find(mark) != std::string_view::npos) mark = "{nul" + std::to_string(mark.size()) + "}" + mark;
+  while (text.find(mark) != std::string_view::npos) mark.insert(0, "{nul" + std::to_string(mark.size()) + "}");
   std::string marked;
   for (const char c : text) {
     if (c == '\0') {
