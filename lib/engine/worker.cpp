@@ -1,8 +1,6 @@
 #include "engine/worker.hpp"
 
 #include "engine/coalescer.hpp"
-#include "engine/relax.hpp"
-#include <cosqlite/detail/callable.hpp>
 #include <cosqlite/detail/prefetch.hpp>
 #include <cosqlite/detail/trampoline.hpp>
 
@@ -12,7 +10,6 @@
 #include <array>
 #include <cctype>
 #include <csignal>
-#include <ctime>
 #include <system_error>
 #include <thread>
 
@@ -75,104 +72,6 @@ worker::~worker() {
 
 // --- loop thread
 
-namespace {
-
-std::exception_ptr misuse(const operation& op, const char* message) {
-  return std::make_exception_ptr(misuse_error(message, {SQLITE_MISUSE, std::string(sql_of(op)), op.location}));
-}
-
-}  // namespace
-
-std::exception_ptr wrong_thread(const operation& op, const bridge& to) noexcept {
-  if (is_forked_child()) {
-    return misuse(
-        op,
-        "this process was forked while connections were open, which SQLite does not survive: fork before opening, or "
-        "exec a program in the child");
-  }
-  if (worker_of_thread) {
-    return misuse(op,
-                  "a function or hook that runs on a connection's worker thread cannot await a connection; use the "
-                  "sqlite3* that run() gives, or return a task");
-  }
-  if (!to.on_loop_thread()) {
-    return misuse(op,
-                  "a connection may only be used on the thread of its event loop; open another one for this thread");
-  }
-  return nullptr;
-}
-
-std::exception_ptr worker::refusal(const operation& op) noexcept {
-  if (std::exception_ptr e = wrong_thread(op, *bridge_)) return e;
-  if (!accepting_ && !op.type->closes) return closed_call_error(op);
-  if (tasks_waited_for > 0 && lineage::holds_up(op.of_waiter, *this)) {
-    return misuse(
-        op,
-        "a task that a user function of this connection returned cannot await the connection, which waits for "
-        "the task: use another connection");
-  }
-  return possessions ? deadlock(op) : nullptr;
-}
-
-namespace {
-
-const char* deadlock_message(possession::kind what) noexcept {
-  switch (what) {
-    case possession::kind::body:
-      return "a call through the connection inside its own transact() body would wait for ever: make it through the "
-             "transaction";
-    case possession::kind::transaction:
-      return "this call would wait for ever, for a transaction that its own coroutine has open on this connection: make it "
-             "through the transaction, or end that first";
-    case possession::kind::lease: break;
-  }
-  return "this call would wait for ever, for a connection that its own coroutine has leased: make it through the lease, or give "
-         "that back first";
-}
-
-/// Whether nothing but an answer ends the wait for \p op.
-bool waits_without_limit(const operation& op) noexcept {
-  return op.timeout == 0 && op.deadline == 0 && !op.stop_token.stop_possible();
-}
-
-/// Whether \p op waits until \p p is over. \p first: all that coroutines have of the connection.
-bool stands_in_the_way(const possession& p, const operation& op, const possession* first) noexcept {
-  if (op.owner == p.id() || p.is_over()) return false;
-  if (op.owner == 0) return true;
-  if (p.what() == possession::kind::lease) return false;
-  // A lease's own calls wait for the transaction that was begun in it.
-  for (; first; first = first->next_there()) {
-    if (first->what() == possession::kind::lease && first->id() == op.owner) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
-/// Why \p op would wait for what its own coroutine, or one that waits for nothing else, has and so cannot give up.
-/// Whoever waits for several coroutines may get on when another of them ends the transaction, but a body ends it only
-/// when it returns.
-std::exception_ptr worker::deadlock(const operation& op) noexcept {
-  if (op.type->closes) return nullptr;
-  for (possession* p = possessions; op.owner != 0 && op.waiter && p; p = p->next_there()) {
-    if (p->id() != op.owner || p->what() == possession::kind::body) continue;
-    // Another coroutine uses it, and may end it.
-    if (!lineage::descends(op.of_waiter, p->holder())) p->forget();
-    break;
-  }
-  const bool for_ever = waits_without_limit(op);
-  bool alone = true;
-  for (const lineage* who = op.of_waiter; who; who = who->awaited_by) {
-    for (const possession* p = who->has; p; p = p->next()) {
-      const bool counts = p->what() == possession::kind::body || (alone && for_ever);
-      if (&p->of() == this && counts && stands_in_the_way(*p, op, possessions))
-        return misuse(op, deadlock_message(p->what()));
-    }
-    alone = alone && !who->beside_others;
-  }
-  return nullptr;
-}
-
 void worker::submit(operation& op) noexcept {
   op.at = this;
   if (op.type->closes) accepting_ = false;
@@ -225,11 +124,6 @@ void worker::start_thread() noexcept {
     callback_error_ = std::make_exception_ptr(
         io_error(std::string("cannot start a thread for the connection: ") + e.what(), {SQLITE_IOERR}));
   }
-}
-
-void worker::interrupt() noexcept {
-  const std::uint64_t running = running_.load(std::memory_order_acquire);
-  if (running != 0) interrupted_.store(running, std::memory_order_release);
 }
 
 /// Answers a call that came too late; the caller hands it over. False: it was stopped and handed over meanwhile.
@@ -445,19 +339,6 @@ void worker::execute(operation& op) noexcept {
   }
 }
 
-void worker::restore_busy_handler() noexcept {
-  const int ms = std::exchange(new_busy_timeout_, -1);
-  if (ms >= 0) options_.busy_timeout = std::chrono::milliseconds(ms);
-  if (db_) sqlite3_busy_handler(db_, &worker::on_busy, this);
-}
-
-void worker::check_owner(const operation& op) const {
-  if (op.owner == 0 || op.type->urgent) return;
-  if (op.owner == lease_) return;
-  if (op.owner != owner_) std::rethrow_exception(transaction_ended_error(op, false));
-  if (owner_lost_ && !op.type->ends) std::rethrow_exception(transaction_ended_error(op, true));
-}
-
 void worker::finish(operation& op) noexcept {
   op.next_done = nullptr;
   (done_ ? done_newest_->next_done : done_) = &op;
@@ -501,80 +382,6 @@ void worker::publish_when_due() noexcept {
   }
 }
 
-bool worker::stop_requested() noexcept {
-  operation* op = current_;
-  if (!op) return is_aborted();
-  if (op->type->urgent || op->type->closes) return false;
-  if (op->stop.load(std::memory_order_relaxed) != stop_reason::none) return true;
-  stop_reason reason = stop_reason::none;
-  if (is_aborted()) {
-    reason = stop_reason::closed;
-  } else if (interrupted_.load(std::memory_order_relaxed) == op->serial) {
-    reason = stop_reason::requested;
-  } else if (op->deadline != 0 && now_ns() >= op->deadline) {
-    reason = stop_reason::timed_out;
-  } else {
-    return false;
-  }
-  stop_reason none = stop_reason::none;
-  op->stop.compare_exchange_strong(none, reason, std::memory_order_relaxed);
-  return true;
-}
-
-int worker::step(sqlite3_stmt* stmt) noexcept {
-  stepping_ = stmt;
-  const int rc = sqlite3_step(stmt);
-  stepping_ = nullptr;
-  return rc;
-}
-
-int worker::on_progress(void* self) noexcept {
-  auto* w = static_cast<worker*>(self);
-  w->publish_when_due();
-  // SQLite asks once more on leaving a statement that has done its work, a commit even; stopping it now would be a lie.
-  if (w->stepping_ && sqlite3_stmt_busy(w->stepping_) == 0) return 0;
-  if (w->spoilt_ || w->stop_requested()) return 1;
-  if (w->run_until_ != 0 && now_ns() > w->run_until_) {
-    w->overran_ = true;
-    return 1;
-  }
-  return w->progress && w->progress->should_stop() ? 1 : 0;
-}
-
-int worker::on_busy(void* self, int tries) noexcept {
-  auto* w = static_cast<worker*>(self);
-  const std::int64_t now = now_ns();
-  if (tries == 0) {
-    w->publish();
-    w->busy_since_ = now;
-    count_up(w->counted.busy_waits);
-  }
-  const auto stopped = [w] {
-    const bool stop = w->stop_requested();
-    if (stop && w->current_) w->current_->in_lock = true;
-    return stop;
-  };
-  if (stopped() || w->impatient_) return 0;
-  const std::int64_t left = std::chrono::nanoseconds(w->options_.busy_timeout).count() - (now - w->busy_since_);
-  if (left <= 0) return 0;
-  const std::int64_t pause = std::min<std::int64_t>({left, 1'000'000, std::int64_t{50'000} << std::min(tries, 5)});
-  timespec t{.tv_sec = 0, .tv_nsec = pause};
-  nanosleep(&t, nullptr);
-  return stopped() ? 0 : 1;
-}
-
-void worker::fail(operation& op, int rc) { fail(op, rc, sql_of(op)); }
-
-void worker::fail(const operation& op, int rc, std::string_view sql) {
-  if (std::exception_ptr thrown = take_callback_error()) std::rethrow_exception(std::move(thrown));
-  const bool stopped = op.stop.load(std::memory_order_relaxed) != stop_reason::none;
-  if (stopped && (rc & 0xff) == SQLITE_INTERRUPT) std::rethrow_exception(stopped_error(op, timeout_error::stage::run));
-  if (stopped && op.in_lock && (rc & 0xff) == SQLITE_BUSY) {
-    std::rethrow_exception(stopped_error(op, timeout_error::stage::lock));
-  }
-  throw_sqlite_error(db_, rc, sql, op.location);
-}
-
 int worker::run_text(const char* sql) noexcept {
   try {
     std::shared_ptr<prepared> p = statements_.find(sql);
@@ -590,153 +397,6 @@ int worker::run_text(const char* sql) noexcept {
   } catch (...) {
     return SQLITE_NOMEM;
   }
-}
-
-void worker::begin(operation& op, std::uint64_t id, const char* sql) {
-  if (const int rc = run_text(sql); rc != SQLITE_OK) fail(op, rc, sql);
-  owner_ = id;
-  owner_since_ = now_ns();
-  owner_lost_ = false;
-  savepoints.clear();
-  // Nobody waits for it any more: nothing may stay open.
-  if (op.stop.load(std::memory_order_acquire) == stop_reason::abandoned) end_transaction();
-}
-
-int worker::begin_for(operation& op) noexcept {
-  current_ = &op;
-  callback_error_ = nullptr;
-  const int rc = run_text("BEGIN IMMEDIATE");
-  if (rc != SQLITE_OK && stop_requested()) {
-    try {
-      fail(op, rc);
-    } catch (...) {
-      op.error = std::current_exception();
-    }
-  }
-  current_ = nullptr;
-  return rc;
-}
-
-bool worker::limit_run(std::int64_t until) noexcept {
-  run_until_ = until;
-  return std::exchange(overran_, false);
-}
-
-void worker::commit(operation& op) {
-  if (owner_lost_) std::rethrow_exception(transaction_ended_error(op, true));
-  if (const int rc = run_text("COMMIT"); rc != SQLITE_OK) fail(op, rc, "COMMIT");
-  tell_ended(std::exchange(owner_, 0));
-}
-
-void worker::rollback(operation& op) {
-  if (op.owner != owner_) return;
-  if (!end_transaction()) fail(op, sqlite3_extended_errcode(db_), "ROLLBACK");
-}
-
-void worker::tell_ended(std::uint64_t owner) noexcept {
-  if (owner == 0) return;
-  for (const auto& e : extensions_) e->transaction_ended(owner);
-}
-
-bool worker::end_transaction() noexcept {
-  tell_ended(std::exchange(owner_, 0));
-  owner_lost_ = false;
-  return in_autocommit() || run_text("ROLLBACK") == SQLITE_OK || in_autocommit();
-}
-
-void worker::begin_lease(std::uint64_t id) noexcept {
-  lease_ = id;
-  lease_began_idle_ = sqlite3_txn_state(db_, nullptr) == SQLITE_TXN_NONE;
-  counted.leased.store(true, std::memory_order_relaxed);
-}
-
-void worker::end_lease(operation& op) noexcept {
-  if (op.owner != lease_) return;
-  for (cursor* c = cursors_; c;) {
-    cursor* const following = c->next;
-    // Streams of others, on a connection that is not leased for every read, go on.
-    if (c->origin().owner != 0) c->end(*this);
-    c = following;
-  }
-  for (const auto& e : extensions_) e->returned_to_pool();
-  lease_ = 0;
-  counted.leased.store(false, std::memory_order_relaxed);
-  // What was left queued for the lease comes too late.
-  while (operation* late = leased_.pop()) owned_.push(*late);
-  try {
-    if (clean_up(op)) return;
-    close_database();
-    open(op);
-  } catch (...) {
-    op.error = std::current_exception();
-    callback_error_ = nullptr;
-    beyond_repair_ = true;
-  }
-}
-
-/// Makes the connection what it was before its lease. False: it must be opened anew. What was made through it,
-/// functions and attached databases among it, stays.
-bool worker::clean_up(operation& op) {
-  const bool ended = end_transaction();
-  bool clean = ended && in_autocommit();
-  if (lease_began_idle_) {
-    // Left behind by functions given to run().
-    for (sqlite3_stmt* s = sqlite3_next_stmt(db_, nullptr); s; s = sqlite3_next_stmt(db_, s)) {
-      if (sqlite3_stmt_busy(s) != 0) sqlite3_reset(s);
-    }
-    clean = clean && sqlite3_txn_state(db_, nullptr) == SQLITE_TXN_NONE;
-  }
-  // A database in memory would be lost.
-  if (!clean && !in_memory(path_)) return false;
-  if (std::exchange(settings_changed_, false)) settle(op);
-  return true;
-}
-
-std::int64_t worker::oldest_read() const noexcept {
-  std::int64_t oldest = owner_ != 0 ? owner_since_ : 0;
-  for (const cursor* c = cursors_; c; c = c->next) {
-    if (oldest == 0 || c->since() < oldest) oldest = c->since();
-  }
-  return oldest;
-}
-
-/// True: a stream has been ended.
-bool worker::end_old_reads() noexcept {
-  if (!reader_ || max_read_age_ == 0) return false;
-  const std::int64_t limit = now_ns() - max_read_age_;
-  bool ended = false;
-  for (cursor* c = cursors_; c;) {
-    cursor* next = c->next;
-    if (c->since() < limit) {
-      c->expire(*this);
-      ended = true;
-    }
-    c = next;
-  }
-  if (owner_ != 0 && owner_since_ < limit && !in_autocommit()) {
-    run_text("ROLLBACK");
-    owner_lost_ = true;
-  }
-  return ended;
-}
-
-/// Moves the write-ahead log into the file while nothing waits, and starts it anew when readers let it grow.
-void worker::checkpoint_when_due() noexcept {
-  if (reader_ || !db_ || owner_ != 0) return;
-  const int pages = counted.wal_pages.load(std::memory_order_relaxed);
-  if (pages < checkpoint_pages_ || pages < checkpoint_again_at_) return;
-  snapshot_.close();
-  if (!in_autocommit()) return;
-  int log = 0;
-  int moved = 0;
-  const int how = pages >= 4 * checkpoint_pages_ ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
-  const auto patience = std::exchange(options_.busy_timeout, std::chrono::milliseconds(20));
-  const int rc = sqlite3_wal_checkpoint_v2(db_, nullptr, how, &log, &moved);
-  options_.busy_timeout = patience;
-  count_up(counted.checkpoints);
-  // Readers that hold the log back are not asked again before it has grown by as much.
-  checkpoint_again_at_ = rc == SQLITE_OK && moved == log ? 0 : pages + checkpoint_pages_;
-  if (rc == SQLITE_OK && moved == log) counted.wal_pages.store(0, std::memory_order_relaxed);
 }
 
 void worker::guard_commits() noexcept {
