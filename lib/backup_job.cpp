@@ -141,6 +141,7 @@ std::optional<bool> step_job(worker& at, operation& op, const shared_job& job, i
   sqlite3* const to = job->db;
   const int finished = sqlite3_backup_finish(std::exchange(job->handle, nullptr));
   if (finished != SQLITE_OK) throw_backup_error(*job, to, finished, op.location);
+  job->destination->replaced = true;
   end_job(at, job);
   return true;
 }

@@ -1,5 +1,6 @@
 #include "backup_loan.hpp"
 
+#include "engine/replaced_database.hpp"
 #include <cosqlite/detail/callable.hpp>
 
 namespace cosqlite::detail {
@@ -29,7 +30,10 @@ call<> wait_for_loan(const call_site& site, const std::shared_ptr<loan>& l) {
 
 void ask_for_loan(const call_site& to, const std::shared_ptr<loan>& l, const std::source_location& where) {
   auto end = std::make_shared<loan_end>(l);
-  auto work = [end](worker& at, operation&) { end->of->lend(at); };
+  auto work = [end](worker& at, operation&) {
+    end->of->lend(at);
+    if (end->of->replaced) tell_of_replacement(at);
+  };
   end = nullptr;
   using kind = callable_type<decltype(work), void>;
   operation_ref op = make_operation(to, kind::type);

@@ -58,6 +58,8 @@ class loan {
   const ref<gate> lent;
   /// The destination wants its connection back: it was dropped.
   std::atomic<bool> wanted{false};
+  /// The copy is complete.
+  std::atomic<bool> replaced{false};
 
   /// On the destination's worker: lends it until it is given back.
   void lend(worker& at) noexcept {

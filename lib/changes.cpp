@@ -2,6 +2,7 @@
 #include <cosqlite/error.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace cosqlite {
 
@@ -48,7 +49,7 @@ void stop_watching(const ref<executor>& queue) noexcept {
 
 change_queue::change_queue(worker& at, change_tracker& tracker, const changes_options& options,
                            std::vector<std::string> tables)
-    : notifier(at), options_(options), wanted_(std::move(tables)), tables_(tracker.tables()) {}
+    : notifier(at), tracker_(tracker), options_(options), wanted_(std::move(tables)), tables_(tracker.tables()) {}
 
 bool change_queue::wants(const table_name& table) noexcept {
   if (wanted_.empty()) return true;
@@ -65,54 +66,73 @@ void change_queue::add(const row_event& row, const table_name& table, sqlite3* d
     ++dropped_;
     return;
   }
+  const row_operation operation = operation_of(row.operation);
+  const bool removes = operation == row_operation::remove;
+  const change_list::entry e{&table, removes ? row.old_rowid : row.new_rowid, operation, false};
   try {
-    record& r = pending_.emplace_back();
-    r.table = &table;
-    r.operation = operation_of(row.operation);
-    r.old_rowid = row.old_rowid;
-    r.rowid = row.operation == SQLITE_DELETE ? row.old_rowid : row.new_rowid;
-    if (r.operation != row_operation::update) r.old_rowid = r.rowid;
-    if (!options_.values || !row.has_values) return;
-    r.values = std::make_unique<row_values>();
-    const bool by_blob = sqlite3_preupdate_blobwrite && sqlite3_preupdate_blobwrite(db) >= 0;
-    if (r.operation != row_operation::insert) r.values->before = old_row(db);
-    if (r.operation != row_operation::remove && !by_blob) r.values->after = new_row(db);
+    if (options_.values && row.has_values) {
+      pending_.add(e, details_of(row, table, db));
+    } else if (operation == row_operation::update && row.old_rowid != row.new_rowid) {
+      pending_.add(e, {row.old_rowid, {}, {}});
+    } else {
+      pending_.add(e);
+    }
   } catch (const std::bad_alloc&) {
-    if (!pending_.empty() && !pending_.back().table) pending_.pop_back();
     ++dropped_;
   }
 }
 
+change_list::details change_queue::details_of(const row_event& row, const table_name& table, sqlite3* db) {
+  change_list::details d;
+  d.old_rowid = row.operation == SQLITE_INSERT ? row.new_rowid : row.old_rowid;
+  const bool by_blob = sqlite3_preupdate_blobwrite && sqlite3_preupdate_blobwrite(db) >= 0;
+  const row_shape& shape = tracker_.shape_of(table);
+  if (row.operation != SQLITE_INSERT) d.before = shape.old_row(db);
+  if (row.operation != SQLITE_DELETE && !by_blob) d.after = shape.new_row(db);
+  return d;
+}
+
 void change_queue::go_back(position to) noexcept {
-  pending_.resize(std::min(pending_.size(), to.kept));
+  pending_.truncate(to.kept);
   dropped_ = std::min(dropped_, to.dropped);
 }
 
-void change_queue::add_gap(std::uint64_t missed) {
-  if (ready_.empty() || ready_.back().table) ready_.emplace_back();
-  record& gap = ready_.back();
-  gap.rowid += static_cast<std::int64_t>(missed);
-  gap.commit = commits_;
+void change_queue::published::add_gap(std::uint64_t commit, std::uint64_t missed) {
+  if (parts.empty() || parts.back().missed == 0) parts.push_back({commit, 0, 0});
+  parts.back().commit = commit;
+  parts.back().missed += missed;
 }
 
 void change_queue::publish() noexcept {
-  if (pending_.empty() && dropped_ == 0) return;
+  if (pending_.size() != 0 || dropped_ != 0) publish(dropped_ != 0);
+}
+
+void change_queue::contents_replaced() noexcept {
+  pending_.clear();
+  dropped_ = 1;
+  publish(true);
+}
+
+void change_queue::publish(bool as_gap) noexcept {
   ++commits_;
-  for (record& r : pending_) r.commit = commits_;
+  const std::size_t rows = pending_.size();
   operation* waiter = nullptr;
   {
     const std::lock_guard lock(mutex_);
     try {
-      if (dropped_ != 0 || pending_.size() + ready_.size() > options_.buffer) {
-        add_gap(pending_.size() + dropped_);
-      } else if (ready_.empty()) {
-        ready_.swap(pending_);
+      if (closed_) {
+        // Nobody reads it.
+      } else if (as_gap || rows + ready_.rows.size() > options_.buffer) {
+        ready_.add_gap(commits_, rows + dropped_);
       } else {
-        ready_.insert(ready_.end(), std::make_move_iterator(pending_.begin()), std::make_move_iterator(pending_.end()));
+        ready_.parts.push_back({commits_, rows, 0});
+        ready_.rows.append(pending_);
       }
     } catch (const std::bad_alloc&) {
       // The reader meets the end of the stream rather than a hole that it is not told of.
       closed_ = true;
+      ready_.rows.clear();
+      ready_.parts.clear();
     }
     waiter = take_waiter();
   }
@@ -125,27 +145,32 @@ void change_queue::end() noexcept { close(); }
 
 std::optional<change> change_queue::take() {
   if (!has_batch()) {
-    batch_.clear();
+    batch_.rows.clear();
+    batch_.parts.clear();
     read_ = 0;
     const std::lock_guard lock(mutex_);
-    batch_.swap(ready_);
+    std::swap(batch_, ready_);
   }
   if (!has_batch()) return std::nullopt;
-  record& r = batch_[read_++];
+  part& p = batch_.parts[read_];
   change c;
-  c.commit = r.commit;
-  if (!r.table) {
-    c.missed = static_cast<std::uint64_t>(r.rowid);
+  c.commit = p.commit;
+  c.missed = p.missed;
+  if (p.rows == 0) {
+    ++read_;
     return c;
   }
-  c.operation = r.operation;
-  c.schema = r.table->schema;
-  c.table = r.table->table;
-  c.rowid = r.rowid;
-  c.old_rowid = r.old_rowid;
-  if (r.values) {
-    c.old_values = std::move(r.values->before);
-    c.new_values = std::move(r.values->after);
+  const change_list::entry e = batch_.rows.take();
+  if (--p.rows == 0) ++read_;
+  c.operation = e.operation;
+  c.schema = e.table->schema;
+  c.table = e.table->table;
+  c.rowid = c.old_rowid = e.rowid;
+  if (e.detailed) {
+    change_list::details d = batch_.rows.take_details();
+    c.old_rowid = d.old_rowid;
+    c.old_values = std::move(d.before);
+    c.new_values = std::move(d.after);
   }
   return c;
 }

@@ -16,40 +16,6 @@ std::string_view to_string(row_operation operation) noexcept {
 
 namespace detail {
 
-value value_of(sqlite3_value* v) {
-  switch (sqlite3_value_type(v)) {
-    case SQLITE_INTEGER: return value(std::int64_t{sqlite3_value_int64(v)});
-    case SQLITE_FLOAT: return value(sqlite3_value_double(v));
-    case SQLITE_TEXT: {
-      const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(v));
-      return value(std::string(text, static_cast<std::size_t>(sqlite3_value_bytes(v))));
-    }
-    case SQLITE_BLOB: {
-      const auto* data = static_cast<const std::byte*>(sqlite3_value_blob(v));
-      return value(bytes(data, data + sqlite3_value_bytes(v)));
-    }
-    default: return value();
-  }
-}
-
-std::vector<value> old_row(sqlite3* db) {
-  std::vector<value> row;
-  for (int i = 0; i < sqlite3_preupdate_count(db); ++i) {
-    sqlite3_value* v = nullptr;
-    row.push_back(sqlite3_preupdate_old(db, i, &v) == SQLITE_OK ? value_of(v) : value());
-  }
-  return row;
-}
-
-std::vector<value> new_row(sqlite3* db) {
-  std::vector<value> row;
-  for (int i = 0; i < sqlite3_preupdate_count(db); ++i) {
-    sqlite3_value* v = nullptr;
-    row.push_back(sqlite3_preupdate_new(db, i, &v) == SQLITE_OK ? value_of(v) : value());
-  }
-  return row;
-}
-
 namespace {
 
 /// Adds a callback to the list that \p member names, checks and installs.
@@ -124,22 +90,35 @@ int preupdate::blob_column() const noexcept {
   return sqlite3_preupdate_blobwrite ? sqlite3_preupdate_blobwrite(db_) : -1;
 }
 
+namespace {
+
+/// Where all columns have a place none needs to be looked for.
+detail::row_shape shape_for(const preupdate& row, sqlite3* db, int (*get)(sqlite3*, int, sqlite3_value**)) {
+  sqlite3_value* last = nullptr;
+  if (get(db, sqlite3_preupdate_count(db) - 1, &last) != SQLITE_RANGE) return {};
+  return detail::this_worker()->extended<detail::hook_set>()->shape_of(row.schema.data(), row.table.data());
+}
+
+[[noreturn]] void throw_no_column(int code) { throw misuse_error("no such column of the row", {code}); }
+
+}  // namespace
+
 value preupdate::old_value(int i) const {
-  sqlite3_value* v = nullptr;
   if (operation == row_operation::insert)
     throw misuse_error("a row that is inserted has no old values", {SQLITE_MISUSE});
-  if (const int rc = sqlite3_preupdate_old(db_, i, &v); rc != SQLITE_OK)
-    throw misuse_error("no such column of the row", {rc});
-  return detail::value_of(v);
+  const detail::row_shape shape = shape_for(*this, db_, &sqlite3_preupdate_old);
+  value found;
+  if (const int rc = shape.old_value(db_, i, found); rc != SQLITE_OK) throw_no_column(rc);
+  return found;
 }
 
 value preupdate::new_value(int i) const {
-  sqlite3_value* v = nullptr;
   if (operation == row_operation::remove)
     throw misuse_error("a row that is deleted has no new values", {SQLITE_MISUSE});
-  if (const int rc = sqlite3_preupdate_new(db_, i, &v); rc != SQLITE_OK)
-    throw misuse_error("no such column of the row", {rc});
-  return detail::value_of(v);
+  const detail::row_shape shape = shape_for(*this, db_, &sqlite3_preupdate_new);
+  value found;
+  if (const int rc = shape.new_value(db_, i, found); rc != SQLITE_OK) throw_no_column(rc);
+  return found;
 }
 
 subscription::subscription() noexcept = default;

@@ -2,10 +2,12 @@
 #include "engine/change_tracker.hpp"
 #include "engine/hook_set.hpp"
 #include "engine/notifier.hpp"
+#include "sql_quoting.hpp"
 #include <cosqlite/observe.hpp>
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -59,23 +61,24 @@ struct table_kind {
 };
 
 table_kind kind_of(sqlite3* db, const table_id& table) {
+  constexpr int type_column = 2;
+  constexpr int without_rowid_column = 4;
+  std::string sql = "PRAGMA ";
+  if (!table.first.empty()) sql += quoted_name(table.first) + ".";
+  sql += "table_list(" + quoted_text(table.second) + ")";
   sqlite3_stmt* stmt = nullptr;
-  sqlite3_prepare_v2(db,
-                     "SELECT max(type = 'virtual'), max(wr) FROM pragma_table_list "
-                     "WHERE (schema = ?1 COLLATE NOCASE OR ?1 = '') AND name = ?2 COLLATE NOCASE",
-                     -1, &stmt, nullptr);
-  sqlite3_bind_text(stmt, 1, table.first.c_str(), -1, SQLITE_STATIC);
-  sqlite3_bind_text(stmt, 2, table.second.c_str(), -1, SQLITE_STATIC);
+  sqlite3_prepare_v2(db, sql.c_str(), -1, &stmt, nullptr);
   table_kind kind;
-  if (sqlite3_step(stmt) == SQLITE_ROW) {
-    kind.is_virtual = sqlite3_column_int(stmt, 0) != 0;
-    kind.without_rowid = sqlite3_column_int(stmt, 1) != 0;
+  while (sqlite3_step(stmt) == SQLITE_ROW) {
+    const auto* type = reinterpret_cast<const char*>(sqlite3_column_text(stmt, type_column));
+    if (type && std::string_view(type) == "virtual") kind.is_virtual = true;
+    if (sqlite3_column_int(stmt, without_rowid_column) != 0) kind.without_rowid = true;
   }
   sqlite3_finalize(stmt);
   return kind;
 }
 
-bool same_name(std::string_view a, std::string_view b) noexcept {
+bool is_called(std::string_view a, std::string_view b) noexcept {
   return a.size() == b.size() && sqlite3_strnicmp(a.data(), b.data(), static_cast<int>(a.size())) == 0;
 }
 
@@ -112,11 +115,11 @@ class live_signal final : public notifier, public row_sink {
     const std::string_view name = table.table;
     for (std::size_t i = 0; i < tables_.size(); ++i) {
       const auto& [schema, read] = tables_[i];
-      if (!schema.empty() && !same_name(schema, table.schema)) continue;
-      if (same_name(read, name)) return true;
+      if (!schema.empty() && !is_called(schema, table.schema)) continue;
+      if (is_called(read, name)) return true;
       // A virtual table keeps its rows in tables of its own.
       const std::size_t size = read.size();
-      if (kinds_[i].is_virtual && name.size() > size && same_name(name.substr(0, size), read) && name[size] == '_') {
+      if (kinds_[i].is_virtual && name.size() > size && is_called(name.substr(0, size), read) && name[size] == '_') {
         return true;
       }
     }
@@ -127,6 +130,10 @@ class live_signal final : public notifier, public row_sink {
   void schema_changes() noexcept override {
     ++rows_;
     schema_changed_ = true;
+  }
+  void contents_replaced() noexcept override {
+    schema_changes();
+    publish();
   }
   [[nodiscard]] position now() const noexcept override { return {rows_, 0}; }
   void go_back(position to) noexcept override { rows_ = to.kept; }

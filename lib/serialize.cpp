@@ -1,3 +1,4 @@
+#include "engine/replaced_database.hpp"
 #include "engine/worker.hpp"
 #include <cosqlite/detail/callable.hpp>
 #include <cosqlite/error.hpp>
@@ -117,7 +118,7 @@ void deserialize_now(worker& at, operation& op, const bytes& image, const std::s
   // SQLite owns the buffer from here on, also when it fails.
   const int rc = sqlite3_deserialize(at.db(), schema.c_str(), copy.release(), n, n == 0 ? 1 : n,
                                      SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE);
-  if (rc == SQLITE_OK) return;
+  if (rc == SQLITE_OK) return tell_of_replacement(at);
   if ((rc & 0xff) == SQLITE_BUSY) {
     throw busy_error("cannot deserialize while a backup of the database is under way", {rc, {}, op.location});
   }

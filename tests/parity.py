@@ -52,23 +52,50 @@ def section(title, level):
     return page[start.end():start.end() + end.start()] if end else page[start.end():]
 
 
+# Public names that this machine's Python may not have: those of 3.12 and 3.13, and aiosqlite's as of 0.22.
+newer_python = {
+    "sqlite3": ["LEGACY_TRANSACTION_CONTROL"],
+    "Connection": ["autocommit", "getconfig", "setconfig", "filter"],
+}
+aiosqlite = {
+    "aiosqlite": """connect register_adapter register_converter sqlite_version sqlite_version_info Row Warning Error
+                 DatabaseError IntegrityError ProgrammingError OperationalError NotSupportedError paramstyle
+                 __version__""",
+    "Connection": """cursor commit rollback close execute execute_insert execute_fetchall executemany executescript
+                  interrupt create_function in_transaction isolation_level row_factory text_factory total_changes
+                  enable_load_extension load_extension set_progress_handler set_trace_callback set_authorizer iterdump
+                  backup stop""",
+    "Cursor": """execute executemany executescript fetchone fetchmany fetchall close rowcount lastrowid arraysize
+              description row_factory connection""",
+}
+
+
+def mentioned_in(title):
+    return set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", section(title, 2)))))
+
+
+def check_names(owner, names, where):
+    mentioned = mentioned_in(where)
+    for name in names:
+        if name not in mentioned:
+            faults.append(f"{owner}.{name} of {where} is not in docs/parity.md")
+
+
 def check_surface():
-    python = section("Python 3.13's sqlite3", 2)
-    mentioned = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", python))))
-
-    def check(owner, names):
-        for name in names:
-            if name not in mentioned:
-                faults.append(f"{owner}.{name} of Python's sqlite3 is not in docs/parity.md")
-
     def public(of):
         return [name for name in dir(of) if not name.startswith("_")]
 
+    python = "Python 3.13's sqlite3"
     modules = {"collections", "datetime", "dbapi2", "time"}
     constants = [name for name in public(sqlite3) if name.startswith("SQLITE_")]
-    check("sqlite3", set(public(sqlite3)) - modules - set(constants) - {"Connection", "Cursor", "Row", "Blob"})
+    own = {"Connection", "Cursor", "Row", "Blob"}
+    check_names("sqlite3", sorted(set(public(sqlite3)) - modules - set(constants) - own), python)
     for owner in (sqlite3.Connection, sqlite3.Cursor, sqlite3.Row) + ((sqlite3.Blob,) if hasattr(sqlite3, "Blob") else ()):
-        check(owner.__name__, public(owner))
+        check_names(owner.__name__, public(owner), python)
+    for owner, names in newer_python.items():
+        check_names(owner, names, python)
+    for owner, names in aiosqlite.items():
+        check_names(owner, names.split(), "aiosqlite 0.22")
 
 
 count = check_named_tests()

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -169,5 +170,54 @@ TEST_CASE("a wrong argument of an aggregate is named; it is removed like any fun
     co_await db.remove_function("median");
     const auto gone = co_await failure_of<cosqlite::error>(db.query("SELECT median(1)"));
     CHECK(contains(gone.what(), "no such function: median"));
+  });
+}
+
+TEST_CASE("a call that is stopped in the middle of a group tells that, not what the group's end throws") {
+  on_loop([]() -> task<> {
+    auto db = co_await cosqlite::open(":memory:");
+    co_await db.create_aggregate<fragile>("fragile");
+    fragile::bad = "finalize";
+    const std::string endless =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT fragile(1) FROM n";
+    co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(500)).query(endless));
+    co_await db.query("SELECT 1");
+    {
+      // Its window is still open when the stream is left.
+      auto rows = db.stream<int>(
+          "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) "
+          "SELECT fragile(i) OVER (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM n");
+      CHECK(co_await rows.next() == 1);
+    }
+    CHECK(co_await db.query_one<int>("SELECT 1") == 1);
+    fragile::bad = {};
+    CHECK(fragile::alive == 0);
+  });
+}
+
+TEST_CASE("an exception that is no std::exception reaches the coroutine too, and SQLite's message names the method") {
+  struct thrower {
+    void step(int) {}
+    void inverse(int) { throw 7; }
+    int value() const { return 1; }
+    int finalize() const { return 1; }
+  };
+  on_loop([]() -> task<> {
+    auto db = co_await cosqlite::open(":memory:");
+    co_await db.create_aggregate<thrower>("thrower");
+    const std::string sql = "SELECT thrower(v)" + std::string(sliding) + " FROM " + std::string(three_rows);
+    int caught = 0;
+    try {
+      co_await db.query(sql);
+    } catch (int number) {
+      caught = number;
+    }
+    CHECK(caught == 7);
+    auto ask = [&sql](sqlite3* raw) {
+      sqlite3_exec(raw, sql.c_str(), nullptr, nullptr, nullptr);
+      return std::string(sqlite3_errmsg(raw));
+    };
+    const std::string message = co_await db.run(ask);
+    CHECK(message == "thrower, inverse: an exception that is no std::exception");
   });
 }

@@ -77,7 +77,7 @@ TEST_CASE("a burst of commits makes one refresh") {
 
 TEST_CASE("a live query is not woken by other tables, rollbacks or undone savepoints") {
   with_database("CREATE TABLE t(id INTEGER PRIMARY KEY); CREATE TABLE other(x)", [](connection& db) -> task<> {
-    auto live = db.with(std::chrono::milliseconds(30)).observe<int>("SELECT id FROM t");
+    auto live = db.with(std::chrono::seconds(1)).observe<int>("SELECT id FROM t");
     co_await live.next();
     co_await db.execute("INSERT INTO other VALUES (1)");
     co_await db.execute_script("BEGIN; INSERT INTO t VALUES (1); ROLLBACK");
@@ -124,7 +124,7 @@ TEST_CASE("a live query follows a change of the schema") {
 TEST_CASE("a change of the schema is a refresh of its own, unless it is rolled back") {
   with_database("CREATE TABLE a(x); CREATE TABLE b(x); CREATE VIEW v AS SELECT x FROM a", [](connection& db) -> task<> {
     auto live = db.with(std::chrono::seconds(10)).observe<int>("SELECT count(*) FROM v");
-    auto hasty = db.with(std::chrono::milliseconds(30)).observe<int>("SELECT count(*) FROM v");
+    auto hasty = db.with(std::chrono::seconds(1)).observe<int>("SELECT count(*) FROM v");
     co_await live.next();
     co_await hasty.next();
     co_await db.execute_script("BEGIN; INSERT INTO b VALUES (1); DROP VIEW v; ROLLBACK");
@@ -197,7 +197,7 @@ TEST_CASE("a live query notices what triggers, foreign keys and REPLACE change i
 
 TEST_CASE("calls that shared a transaction make one refresh") {
   with_database("CREATE TABLE t(id INTEGER PRIMARY KEY)", [](connection& db) -> task<> {
-    auto live = db.with(std::chrono::milliseconds(30)).observe<int>("SELECT count(*) FROM t");
+    auto live = db.with(std::chrono::seconds(1)).observe<int>("SELECT count(*) FROM t");
     co_await live.next();
     const auto insert = [](connection* to) -> task<> {
       const char* sql = "INSERT INTO t DEFAULT VALUES";
@@ -286,7 +286,7 @@ TEST_CASE("a live query of a pool reads on a reader what the writer commits") {
         "CREATE TABLE a(id INTEGER PRIMARY KEY); CREATE TABLE b(id INTEGER PRIMARY KEY);"
         "CREATE VIEW v AS SELECT id FROM a");
     auto live = p.observe<int>("SELECT id FROM v WHERE id > ? ORDER BY id", 1);
-    auto hasty = p.with(std::chrono::milliseconds(30)).observe("SELECT id FROM v");
+    auto hasty = p.with(std::chrono::seconds(1)).observe("SELECT id FROM v");
     CHECK((co_await in_a_line(live)).empty());
     CHECK((co_await hasty.next())->size() == 0);
     co_await p.execute("INSERT INTO a VALUES (1), (2)");
@@ -348,5 +348,26 @@ TEST_CASE("a live query of a pool in memory uses its one connection") {
     co_await p.execute("INSERT INTO t VALUES (4)");
     CHECK((co_await in_a_line(live)) == "4");
     co_await p.close();
+  });
+}
+
+TEST_CASE("a live query gives the rows of a database that a backup or an image has put in the place") {
+  const temp_database file;
+  support::on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    co_await db.execute_script("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
+    auto live = db.observe<int>("SELECT id FROM t");
+    CHECK((co_await in_a_line(live)) == "1");
+    connection other = co_await cosqlite::open(":memory:");
+    co_await other.execute_script("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (2)");
+    co_await other.backup(db, {.pages = 0});
+    CHECK((co_await in_a_line(live)) == "2");
+    co_await other.execute("UPDATE t SET id = 3");
+    cosqlite::bytes image = co_await other.serialize();
+    co_await db.deserialize(std::move(image));
+    CHECK((co_await in_a_line(live)) == "3");
+    co_await db.execute("INSERT INTO t VALUES (4)");
+    CHECK((co_await in_a_line(live)) == "3, 4");
+    co_await db.close();
   });
 }

@@ -1,5 +1,6 @@
 #include "engine/change_tracker.hpp"
 
+#include "engine/replaced_database.hpp"
 #include "engine/savepoint_text.hpp"
 #include "engine/watched_as_one.hpp"
 
@@ -87,6 +88,17 @@ void change_tracker::ask_again(row_sink& sink) noexcept {
   }
 }
 
+void change_tracker::contents_replaced() noexcept {
+  call_ended();
+  shapes_.clear();
+  for (const listener& l : sinks_) l.sink->contents_replaced();
+  mark_statement();
+}
+
+void tell_of_replacement(const worker& at) noexcept {
+  if (auto* tracker = at.extended<change_tracker>()) tracker->contents_replaced();
+}
+
 watched_as_one::watched_as_one(const worker& at) noexcept
     : tracker_(at.after_calls ? at.extended<change_tracker>() : nullptr) {
   if (tracker_) tracker_->runs_begin();
@@ -123,6 +135,13 @@ const table_name& change_tracker::name_of(const row_event& row) {
   return *last_table_;
 }
 
+const row_shape& change_tracker::shape_of(const table_name& table) {
+  if (shapes_.size() <= table.number) shapes_.resize(table.number + 1);
+  std::optional<row_shape>& shape = shapes_[table.number];
+  if (!shape) shape = hooks_.shape_of(table.schema.c_str(), table.table.c_str());
+  return *shape;
+}
+
 void change_tracker::row_changes(const row_event& row) noexcept {
   sqlite3* db = at_.db();
   const bool by_blob = row.operation == SQLITE_UPDATE && row.has_values && sqlite3_preupdate_blobwrite &&
@@ -151,6 +170,7 @@ void change_tracker::commits() noexcept { committing_ = true; }
 
 void change_tracker::rolled_back() noexcept {
   for (listener& l : sinks_) l.sink->go_back({});
+  shapes_.clear();
   control_ = control_kind::none;
   committing_ = false;
   statement_ = nullptr;
@@ -187,6 +207,7 @@ void change_tracker::settle() noexcept {
   if (!savepoints_.empty() || !saw_all_savepoints_) forget_savepoints();
   if (!committing_) return;
   committing_ = false;
+  shapes_.clear();
   for (listener& l : sinks_) l.sink->publish();
   mark_statement();
 }
@@ -238,6 +259,7 @@ void change_tracker::note_control(sqlite3_stmt* stmt) noexcept {
     using verb = savepoint_statement::verb;
     if (s.what == verb::none) return;
     if (s.what == verb::schema) {
+      shapes_.clear();
       for (const listener& l : sinks_) l.sink->schema_changes();
       return mark_statement();
     }
@@ -269,6 +291,7 @@ void change_tracker::apply_control() noexcept {
     // One that was open before anybody listened holds everything that has been seen; otherwise SQLite has refused.
     if (saw_all_savepoints_) return;
     if (what == control_kind::rollback_to) {
+      shapes_.clear();
       for (listener& l : sinks_) l.sink->go_back({});
     }
     savepoints_.clear();
@@ -283,6 +306,7 @@ void change_tracker::apply_control() noexcept {
 }
 
 void change_tracker::go_back(std::size_t savepoint) noexcept {
+  shapes_.clear();
   for (listener& l : sinks_) l.sink->go_back(l.savepoints[savepoint]);
   mark_statement();
 }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,8 @@ class row_sink {
   virtual void publish() noexcept = 0;
   /// The schema may be about to change; undone with the transaction as rows are.
   virtual void schema_changes() noexcept {}
+  /// Another database has taken the place of the one that was watched: nothing that was read before counts.
+  virtual void contents_replaced() noexcept = 0;
   virtual void end() noexcept = 0;
 
  protected:
@@ -61,10 +64,14 @@ class change_tracker final : public extension, public call_listener, public tran
   [[nodiscard]] bool has_sinks() const noexcept { return !sinks_.empty(); }
   /// What \p sink wants has changed.
   void ask_again(row_sink& sink) noexcept;
+  /// How the table of the row at hand is to be read, inside the preupdate hook.
+  [[nodiscard]] const row_shape& shape_of(const table_name& table);
   /// Between the two one statement runs many times, in a transaction or savepoint that is undone when one run fails:
   /// none of them is looked at by itself.
   void runs_begin() noexcept;
   void runs_end() noexcept;
+
+  void contents_replaced() noexcept;
 
   void call_ended() noexcept override;
   void statement_begins(sqlite3_stmt* stmt) noexcept override;
@@ -103,7 +110,8 @@ class change_tracker final : public extension, public call_listener, public tran
   std::vector<listener> sinks_;
   std::shared_ptr<table_names> tables_ = std::make_shared<table_names>();
   const table_name* last_table_ = nullptr;
-  const char* last_text_ = nullptr;  // where SQLite keeps its name, while that cannot change
+  const char* last_text_ = nullptr;               // where SQLite keeps its name, while that cannot change
+  std::vector<std::optional<row_shape>> shapes_;  // by the table's number, while the schema cannot change
   std::vector<std::string> savepoints_;
   bool saw_all_savepoints_ = true;
   control_kind control_ = control_kind::none;

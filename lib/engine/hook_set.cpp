@@ -132,7 +132,14 @@ void hook_set::install_authorizer() noexcept {
   installed_source_ = now;
 }
 
+row_shape hook_set::shape_of(const char* schema, const char* table) {
+  looks_up_ = true;
+  const std::unique_ptr<bool, decltype([](bool* on) noexcept { *on = false; })> until_done(&looks_up_);
+  return row_shape(at_.db(), schema, table);
+}
+
 int hook_set::authorize(int action, const char* a, const char* b, const char* schema, const char* trigger) noexcept {
+  if (looks_up_) return SQLITE_OK;
   int answer = SQLITE_OK;
   try {
     if (tables_read && action == SQLITE_READ && a) tables_read->emplace_back(text(schema), a);
@@ -194,6 +201,7 @@ void hook_set::install_trace() noexcept {
 
 int hook_set::on_trace(unsigned kind, void* self, void* stmt, void* what) noexcept {
   auto* hooks = static_cast<hook_set*>(self);
+  if (hooks->looks_up_) return 0;
   auto* statement = static_cast<sqlite3_stmt*>(stmt);
   // Triggers, and statements that run inside another one, come with a comment in place of the statement's own text.
   if (kind == SQLITE_TRACE_STMT && hooks->listener_ && hooks->tells_statements_ && what == sqlite3_sql(statement)) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/abilities.hpp"
+#include "engine/row_shape.hpp"
 #include "engine/worker.hpp"
 #include <cosqlite/hooks.hpp>
 
@@ -75,11 +76,6 @@ class transaction_listener {
   ~transaction_listener() = default;
 };
 
-/// The values of the row at hand, inside the preupdate hook.
-std::vector<value> old_row(sqlite3* db);
-std::vector<value> new_row(sqlite3* db);
-value value_of(sqlite3_value* v);
-
 /// Where the rows of the change tracker come from.
 enum class row_source_kind : std::uint8_t { none, update_hook, preupdate_hook };
 
@@ -113,6 +109,8 @@ class hook_set final : public extension, public authorizer_listener, public prog
   int sessions = 0;
   /// Throws when the preupdate hook cannot be had.
   void check_preupdate(const operation& op) const;
+  /// Looks a table up; no callback hears of it.
+  [[nodiscard]] row_shape shape_of(const char* schema, const char* table);
   /// While set: what a statement reads, as the authorizer hears it.
   std::vector<std::pair<std::string, std::string>>* tables_read = nullptr;
 
@@ -139,6 +137,7 @@ class hook_set final : public extension, public authorizer_listener, public prog
   worker& at_;
   transaction_listener* listener_ = nullptr;
   bool tells_statements_ = true;
+  bool looks_up_ = false;
   row_source_kind source_ = row_source_kind::none;
   row_source_kind installed_source_ = row_source_kind::none;
   bool had_authorizers_ = false;

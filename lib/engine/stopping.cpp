@@ -79,9 +79,10 @@ int worker::on_busy(void* self, int tries) noexcept {
 void worker::fail(operation& op, int rc) { fail(op, rc, sql_of(op)); }
 
 void worker::fail(const operation& op, int rc, std::string_view sql) {
-  if (std::exception_ptr thrown = take_callback_error()) std::rethrow_exception(std::move(thrown));
   const bool stopped = op.stop.load(std::memory_order_relaxed) != stop_reason::none;
+  // Whatever callbacks throw while SQLite tidies up after it.
   if (stopped && (rc & 0xff) == SQLITE_INTERRUPT) std::rethrow_exception(stopped_error(op, timeout_error::stage::run));
+  if (std::exception_ptr thrown = take_callback_error()) std::rethrow_exception(std::move(thrown));
   if (stopped && op.in_lock && (rc & 0xff) == SQLITE_BUSY) {
     std::rethrow_exception(stopped_error(op, timeout_error::stage::lock));
   }
