@@ -3,7 +3,7 @@
 #include "progress_bar.hpp"
 #include <cosqlite/cosqlite.hpp>
 
-#include <array>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +12,8 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace fs = std::filesystem;
@@ -120,15 +122,22 @@ task<> copy_there_and_back(fs::path folder, std::size_t size) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::size_t size = (argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 256) << 20;
-  std::string folder = (fs::temp_directory_path() / "blob_copy-XXXXXX").string();
-  if (size == 0 || !mkdtemp(folder.data())) {
-    std::cerr << "usage: blob_copy [MiB]\n";
+  const std::string_view text = argc > 1 ? argv[1] : "256";
+  std::size_t mebibytes = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), mebibytes);
+  // SQLite's blobs end at a billion bytes.
+  if (argc > 2 || failure != std::errc() || end != text.data() + text.size() || mebibytes == 0 || mebibytes > 953) {
+    std::cerr << "usage: blob_copy [MiB]   from 1 to 953; default: 256\n";
     return 2;
+  }
+  std::string folder = (fs::temp_directory_path() / "blob_copy-XXXXXX").string();
+  if (!mkdtemp(folder.data())) {
+    std::cerr << "cannot make a folder such as " << folder << '\n';
+    return 1;
   }
   int status = 0;
   try {
-    cosqlite::run(copy_there_and_back(folder, size));
+    cosqlite::run(copy_there_and_back(folder, mebibytes << 20));
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     status = 1;

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -252,22 +253,23 @@ constexpr std::string_view usage =
     "  DATABASE        the file to import into; default: one in a temporary folder, removed at the end\n"
     "exit code: 0 imported, 1 the input is missing or malformed, 2 wrong usage, 3 the database failed\n";
 
-/// False: the arguments are wrong.
-bool parse_arguments(const std::vector<std::string>& arguments, options& o) {
+/// Throws std::invalid_argument.
+void parse_arguments(const std::vector<std::string>& arguments, options& o) {
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (argument == "--progress") {
       o.bar = true;
     } else if (argument == "--data") {
-      if (++i == arguments.size()) return false;
+      if (++i == arguments.size()) throw std::invalid_argument("--data wants a folder");
       o.data = arguments[i];
-    } else if (argument.starts_with("-") || argument.empty() || !o.database.empty()) {
-      return false;
+    } else if (argument.starts_with("-")) {
+      throw std::invalid_argument("there is no option " + argument);
+    } else if (argument.empty() || !o.database.empty()) {
+      throw std::invalid_argument("one file to import into, please");
     } else {
       o.database = argument;
     }
   }
-  return true;
 }
 
 int run_import(options o) {
@@ -299,8 +301,10 @@ int main(int argc, char** argv) {
   }
   options o;
   o.bar = isatty(STDOUT_FILENO) == 1;
-  if (!parse_arguments(arguments, o)) {
-    std::cerr << usage;
+  try {
+    parse_arguments(arguments, o);
+  } catch (const std::invalid_argument& e) {
+    std::cerr << "unicode_import: " << e.what() << '\n' << usage;
     return 2;
   }
   return run_import(std::move(o));

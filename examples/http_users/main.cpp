@@ -15,7 +15,10 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <limits>
 #include <map>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -110,7 +113,19 @@ cosqlite::task<> serve(uv_loop_t* loop, const arguments& a, stop_signal& stop) {
   if (failure) std::rethrow_exception(failure);
 }
 
-bool parse(int argc, char** argv, arguments& a) {
+int number(std::string_view name, std::string_view text, int most) {
+  int n = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (failure != std::errc() || end != text.data() + text.size() || n < 0 || n > most) {
+    throw std::invalid_argument(std::string(name) + " wants a number from 0 to " + std::to_string(most) + ", not \"" +
+                                std::string(text) + "\"");
+  }
+  return n;
+}
+
+/// Throws std::invalid_argument.
+arguments parse(std::span<char* const> words) {
+  arguments a;
   const std::map<std::string_view, int*> numbers = {
       {"--port", &a.port},
       {"--readers", &a.readers},
@@ -119,22 +134,23 @@ bool parse(int argc, char** argv, arguments& a) {
       {"--idle-timeout", &a.idle_timeout},
       {"--grace", &a.grace},
   };
-  for (int i = 1; i < argc; i += 2) {
-    if (i + 1 == argc) return false;
-    const std::string_view name = argv[i];
-    const std::string_view value = argv[i + 1];
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    const std::string_view name = words[i];
+    const auto option = numbers.find(name);
+    if (option == numbers.end() && name != "--address" && name != "--database") {
+      throw std::invalid_argument("there is no option " + std::string(name));
+    }
+    if (i + 1 == words.size()) throw std::invalid_argument(std::string(name) + " wants a value");
+    const std::string_view value = words[i + 1];
     if (name == "--address") {
       a.address = value;
     } else if (name == "--database") {
       a.database = value;
-    } else if (const auto number = numbers.find(name); number != numbers.end()) {
-      const auto [end, failure] = std::from_chars(value.data(), value.data() + value.size(), *number->second);
-      if (failure != std::errc() || end != value.data() + value.size() || *number->second < 0) return false;
     } else {
-      return false;
+      *option->second = number(name, value, name == "--port" ? 65'535 : std::numeric_limits<int>::max());
     }
   }
-  return a.port <= 65535;
+  return a;
 }
 
 /// Every client needs a descriptor: take as many as the system grants.
@@ -148,9 +164,16 @@ void raise_descriptor_limit() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::span<char* const> words(argv + 1, static_cast<std::size_t>(argc - 1));
+  if (!words.empty() && std::string_view(words[0]) == "--help") {
+    std::cout << usage;
+    return 0;
+  }
   arguments a;
-  if (!parse(argc, argv, a)) {
-    std::cerr << usage;
+  try {
+    a = parse(words);
+  } catch (const std::invalid_argument& e) {
+    std::cerr << "http_users: " << e.what() << '\n' << usage;
     return 2;
   }
   std::signal(SIGPIPE, SIG_IGN);

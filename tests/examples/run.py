@@ -106,7 +106,10 @@ class BlobCopy(Temporary):
             self.assertLess(peak, 16)
 
     def test_wrong_usage_has_an_exit_code_of_its_own(self):
-        self.assertEqual(run("nonsense").returncode, 2)
+        for wrong in ("nonsense", "-5", "0", "1x", "954", ""):
+            done = run(wrong)
+            self.assertEqual(done.returncode, 2, wrong)
+            self.assertIn("usage: blob_copy", done.stderr)
 
 
 class CosqliteBackup(Temporary):
@@ -332,9 +335,11 @@ class UnicodeImport(Temporary):
         self.refused("DIR/UnicodeData.txt:3001: 15 fields", data=many + "nonsense\n")
 
     def test_wrong_usage_and_a_failing_database_have_exit_codes_of_their_own(self):
-        self.assertEqual(run("--data").returncode, 2)
-        self.assertEqual(run("--nonsense").returncode, 2)
-        self.assertEqual(run("a", "b").returncode, 2)
+        for wrong, said in ((["--data"], "--data wants a folder"), (["--nonsense"], "no option --nonsense"),
+                            (["a", "b"], "one file to import into")):
+            done = run(*wrong)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(said, done.stderr)
         self.assertEqual(run("--help").returncode, 0)
 
     def test_a_database_that_cannot_be_written_is_said_so(self):

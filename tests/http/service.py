@@ -659,7 +659,14 @@ class Crashes(Case):
         missing = subprocess.run([program, "--database", os.path.join(self.folder, "no", "u.db")], capture_output=True,
                                  text=True, timeout=60)
         self.assertEqual(missing.returncode, 1)
-        self.assertEqual(subprocess.run([program, "--port", "x"], capture_output=True, timeout=60).returncode, 2)
+        for wrong, said in ((["--port", "x"], '--port wants a number from 0 to 65535, not "x"'),
+                            (["--port", "65536"], "--port wants a number"),
+                            (["--readers", "-1"], "--readers wants a number"),
+                            (["--database"], "--database wants a value"),
+                            (["--nonsense", "1"], "there is no option --nonsense")):
+            done = subprocess.run([program, *wrong], capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(said, done.stderr)
 
 
 if __name__ == "__main__":
