@@ -17,12 +17,11 @@ dump_schema::dump_schema(worker& at, operation& op, std::string schema, const st
   own_statement all(at_, op_,
                     "SELECT type, name, tbl_name, sql FROM " + quoted_name(schema_) + ".sqlite_schema ORDER BY rowid");
   while (all.step()) objects_.push_back({all.text(0), all.text(1), all.text(2), all.text(3)});
-  own_statement kinds(at_, op_, "SELECT name, type, wr FROM pragma_table_list WHERE schema = ?1");
-  kinds.with(schema_);
+  own_statement kinds(at_, op_, "PRAGMA " + quoted_name(schema_) + ".table_list");
   while (kinds.step()) {
-    const std::string n = kinds.text(0);
-    if (kinds.text(1) == "shadow") shadows_.insert(lower_case(n));
-    if (kinds.integer(2) != 0) without_rowid_.insert(lower_case(n));
+    const std::string n = kinds.text(1);
+    if (kinds.text(2) == "shadow") shadows_.insert(lower_case(n));
+    if (kinds.integer(4) != 0) without_rowid_.insert(lower_case(n));
   }
   own_statement match(at_, op_,
                       "SELECT name FROM " + quoted_name(schema_) + ".sqlite_schema WHERE ?1 = '' OR name LIKE ?1");
@@ -50,11 +49,10 @@ bool dump_schema::has_any_shadow(const std::string& table) const {
 }
 
 std::vector<table_column> dump_schema::columns_of(const std::string& table) const {
-  own_statement s(at_, op_, "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1, ?2) ORDER BY cid");
-  s.with(table).with(schema_);
+  own_statement s(at_, op_, "PRAGMA " + quoted_name(schema_) + ".table_xinfo(" + quoted_text(table) + ")");
   std::vector<table_column> columns;
   while (s.step()) {
-    columns.push_back({s.text(0), s.text(1), static_cast<int>(s.integer(2)), static_cast<int>(s.integer(3))});
+    columns.push_back({s.text(1), s.text(2), static_cast<int>(s.integer(5)), static_cast<int>(s.integer(6))});
   }
   return columns;
 }
@@ -64,9 +62,10 @@ std::string dump_schema::hidden_rowid(const std::string& table, const std::vecto
   const auto keys = std::ranges::count_if(columns, [](const table_column& c) { return c.primary_key > 0; });
   const auto key = std::ranges::find_if(columns, [](const table_column& c) { return c.primary_key > 0; });
   if (keys == 1 && same_name(key->type, "INTEGER")) {
-    own_statement own_index(at_, op_, "SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk'");
-    own_index.with(table).with(schema_);
-    if (!own_index.step()) return {};
+    own_statement indexes(at_, op_, "PRAGMA " + quoted_name(schema_) + ".index_list(" + quoted_text(table) + ")");
+    bool own_index = false;
+    while (indexes.step()) own_index = own_index || indexes.text(3) == "pk";
+    if (!own_index) return {};
   }
   for (const char* candidate : {"rowid", "_rowid_", "oid"}) {
     const bool taken =

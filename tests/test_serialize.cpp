@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 using namespace cosqlite;
 using support::contains;
@@ -145,5 +146,47 @@ TEST_CASE("an empty database survives the way there and back") {
     co_await other.execute("CREATE TABLE t(a)");
     co_await other.deserialize(bytes());
     co_await other.execute("CREATE TABLE t(a)");
+  });
+}
+
+TEST_CASE("table-valued functions that were used before work on after an image has taken the place") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    connection source = co_await sample(":memory:");
+    const bytes image = co_await source.serialize();
+    const auto use_them = [](connection* db) -> task<int> {
+      const std::vector<int> three{1, 2, 3};
+      const array_argument list = array(three);
+      int n = co_await db->query_one<int>("SELECT count(*) FROM json_each('[1,2]')");
+      n += co_await db->query_one<int>("SELECT count(*) FROM carray(?)", list);
+      n += co_await db->query_one<int>("SELECT count(*) > 0 FROM pragma_table_list");
+      n += co_await db->query_one<int>("SELECT sum(value) FROM two()");
+      dump_stream statements = db->dump();
+      while (auto sql = co_await statements.next()) {
+      }
+      co_return n;
+    };
+    const auto two = [] { return std::vector<int>{4, 5}; };
+    for (const char* const page_size : {"PRAGMA page_size = 4096", "PRAGMA page_size = 1024"}) {
+      connection db = co_await open(":memory:");
+      co_await db.execute_script(page_size);
+      co_await db.create_table_function("two", two);
+      CHECK((co_await use_them(&db)) == 15);
+      co_await db.deserialize(image);
+      CHECK((co_await use_them(&db)) == 15);
+      co_await db.deserialize(bytes());
+      CHECK((co_await use_them(&db)) == 15);
+      co_await db.deserialize(image);
+      CHECK((co_await rows_of(db)) == 500);
+    }
+    connection db = co_await open(at.path());
+    co_await db.deserialize(image);
+    CHECK((co_await rows_of(db)) == 500);
+    connection second = co_await open((at.folder() / "second.db").string());
+    co_await second.execute("CREATE TABLE kept(a)");
+    co_await second.query("SELECT value FROM json_each('[1]')");
+    const unsupported_error e = co_await failure_of<unsupported_error>(second.deserialize(image));
+    CHECK(contains(e.what(), "json_each"));
+    CHECK((co_await second.query_one<int>("SELECT count(*) FROM kept")) == 0);
   });
 }

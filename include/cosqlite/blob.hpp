@@ -114,7 +114,7 @@ class blob_access {
                              std::source_location where = std::source_location::current()) {
     return detail::write_blob(site(), state(), from, where);
   }
-  /// The whole blob in pieces of \p size bytes (the last may be shorter), read ahead.
+  /// The whole blob in pieces of \p size bytes (the last may be shorter), read ahead. 0 bytes: `misuse_error`.
   [[nodiscard]] chunk_stream chunks(std::size_t size = 64 * 1024,
                                     std::source_location where = std::source_location::current()) {
     return detail::blob_chunks(site(), state(), size, where);

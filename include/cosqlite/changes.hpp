@@ -23,16 +23,19 @@ namespace cosqlite {
 
 /// A committed change of one row, or a gap.
 struct change {
-  row_operation operation{};      ///< what happened to the row
-  std::string schema;             ///< "main", "temp", or the name of an attached database
-  std::string table;              ///< empty in a gap
-  std::int64_t rowid = 0;         ///< after the change; 0 in a WITHOUT ROWID table
-  std::int64_t old_rowid = 0;     ///< before an update that moved the row; otherwise the same
-  std::uint64_t commit = 0;       ///< the same for all changes of one transaction; grows
-  std::vector<value> old_values;  ///< update and remove, with changes_options::values; by column
+  row_operation operation{};   ///< what happened to the row
+  std::string schema;          ///< "main", "temp", or the name of an attached database
+  std::string table;           ///< empty in a gap
+  std::int64_t rowid = 0;      ///< after the change; 0 in a WITHOUT ROWID table
+  std::int64_t old_rowid = 0;  ///< before an update that moved the row; otherwise the same
+  std::uint64_t commit = 0;    ///< the same for all changes of one transaction; grows
+  /// Update and remove, with changes_options::values; by column. NULL stands for a VIRTUAL generated column, which is
+  /// not stored, and in SQLite 3.40 for a column that ALTER TABLE has added since the row was written.
+  std::vector<value> old_values;
   std::vector<value> new_values;  ///< insert and update, with changes_options::values; empty for a write through a blob
   /// More than 0: this is a gap. So many changes (whole transactions) were dropped here, since nobody had read those
-  /// before them and the buffer was full. Read anew what you keep a copy of.
+  /// before them and the buffer was full. Read anew what you keep a copy of. Where a backup or `deserialize` has put
+  /// another database in the place of the one that is watched, that is a gap of 1.
   std::uint64_t missed = 0;
 };
 
@@ -132,7 +135,8 @@ class change_calls {
  public:
   /// Starts to watch: the stream has every change that is committed by calls awaited after this one. \p tables: only
   /// these, as "table" (in any schema) or "schema.table"; none: all. While rows are watched, `DELETE` without `WHERE`
-  /// deletes row by row.
+  /// deletes row by row. Errors: `misuse_error` beside an open session, or for values from the update hook;
+  /// `unsupported_error` where the preupdate hook is asked for and not compiled in.
   template <std::convertible_to<std::string_view>... T>
   [[nodiscard]] call<change_stream> changes(changes_options options, const T&... tables) {
     std::vector<std::string> names;

@@ -117,9 +117,11 @@ class COSQLITE_API preupdate {
 
   /// The number of columns.
   [[nodiscard]] int size() const noexcept;
-  /// Column \p i (from 0) before the change; not for insert. Throws misuse_error.
+  /// Column \p i (from 0) before the change; not for insert: misuse_error. NULL for a VIRTUAL generated column, which is
+  /// not stored, and in SQLite 3.40 for a column that ALTER TABLE has added since the row was written.
   [[nodiscard]] value old_value(int i) const;
-  /// Column \p i after the change; not for remove. Throws misuse_error.
+  /// Column \p i after the change; not for remove: misuse_error. A whole number in a REAL column may come as the
+  /// integer that is stored for it.
   [[nodiscard]] value new_value(int i) const;
   /// 0: changed by the statement itself; 1: by a trigger or a foreign key action; 2: by a trigger of that; …
   [[nodiscard]] int depth() const noexcept;

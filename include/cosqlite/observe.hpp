@@ -120,11 +120,12 @@ std::shared_ptr<live_state> start_live(const call_site& read, const call_site& w
 /// while (auto rows = co_await open_orders.next()) show(*rows);
 /// \endcode
 /// The first `next()` gives the rows at once. Each later one waits until a commit on this connection has touched a
-/// table that the query reads, or has changed the schema, and then gives all rows anew; several commits before it is
-/// called make one refresh. What is read is found by SQLite's authorizer: through views, subqueries and joins too, and
-/// what triggers and foreign keys change counts. "Touched" is by table, not by row: the rows may be the same as before.
-/// Commits of other connections and processes are not noticed. Nothing once the connection has closed. Move-only; use
-/// it from the connection's loop; dropping it ends the watching.
+/// table that the query reads, or has changed the schema (or a backup or `deserialize` has replaced the database), and
+/// then gives all rows anew; several commits before it is called make one refresh. What is read is found by SQLite's
+/// authorizer: through views, subqueries and joins too, and what triggers and foreign keys change counts. "Touched" is
+/// by table, not by row: the rows may be the same as before. Commits of other connections and processes are not
+/// noticed. Nothing once the connection has closed. Move-only; use it from the connection's loop; dropping it ends the
+/// watching.
 template <class Rows>
 class live_query {
  public:

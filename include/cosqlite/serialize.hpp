@@ -34,7 +34,9 @@ class serialize_calls {
   /// Puts the database in \p image in the place of \p schema, which lives in memory from then on: its file, if it has
   /// one, is left alone. The image is checked first (PRAGMA quick_check): one that is damaged, cut short or no database
   /// at all is a `corrupt_error`, and nothing has changed. `busy_error` while a stream, blob, backup or transaction of
-  /// the connection is open.
+  /// the connection is open (a backup of a database in memory copies the new one). Streams of changes have a gap then,
+  /// live queries read anew. `unsupported_error` where "main" is a file, or in memory with another page size, and the
+  /// connection has used json_each, carray or another table-valued function: SQLite would crash at its next use.
   [[nodiscard]] call<> deserialize(bytes image, std::string_view schema = "main",
                                    std::source_location where = std::source_location::current()) {
     return detail::deserialize(here(), std::move(image), schema, where);

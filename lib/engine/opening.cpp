@@ -1,4 +1,5 @@
 #include "engine/carray.hpp"
+#include "engine/eponymous_use.hpp"
 #include "engine/worker.hpp"
 
 #include <algorithm>
@@ -256,6 +257,19 @@ void classify(statement_traits& t, int action, const char* a, const char* b, con
 
 }  // namespace
 
+bool is_eponymous(std::string_view table) noexcept {
+  const auto is = [table](std::string_view name) {
+    return table.size() >= name.size() &&
+           sqlite3_strnicmp(table.data(), name.data(), static_cast<int>(name.size())) == 0;
+  };
+  if (is("pragma_")) return true;
+  for (const std::string_view name : {"json_each", "json_tree", "carray", "dbstat", "sqlite_dbpage", "sqlite_stmt",
+                                      "bytecode", "tables_used", "generate_series"}) {
+    if (table.size() == name.size() && is(name)) return true;
+  }
+  return false;
+}
+
 int worker::on_authorize(void* self, int action, const char* a, const char* b, const char* schema,
                          const char* trigger) noexcept {
   auto* w = static_cast<worker*>(self);
@@ -265,6 +279,11 @@ int worker::on_authorize(void* self, int action, const char* a, const char* b, c
     // It gives, and takes, addresses of functions: with a bound argument even where it is turned off.
     if (action == SQLITE_FUNCTION && b && sqlite3_stricmp(b, "fts3_tokenizer") == 0) return SQLITE_DENY;
     if (action == SQLITE_PRAGMA && b && w->lease_ != 0) w->settings_changed_ = true;
+    if (action == SQLITE_READ && a &&
+        (is_eponymous(a) || (!w->user_functions_.empty() &&
+                             std::ranges::find(w->user_functions_, lower(a)) != w->user_functions_.end()))) {
+      static_cast<void>(w->extend<eponymous_use>());
+    }
     if (w->classified_) classify(*w->classified_, action, a, b, trigger, w->user_functions_);
     // VACUUM attaches while it runs, and may; a statement that says ATTACH is seen here while it is prepared.
     if (action == SQLITE_ATTACH && w->classified_ && !w->options_.attach) {
