@@ -1,6 +1,7 @@
 #include "engine/worker.hpp"
 
 #include "engine/coalescer.hpp"
+#include <cosqlite/detail/callable.hpp>
 #include <cosqlite/detail/prefetch.hpp>
 #include <cosqlite/detail/trampoline.hpp>
 
