@@ -29,24 +29,30 @@ class pool_core {
     return s;
   }
   [[nodiscard]] pool_stats stats() const;
-  /// Refuses calls from now on; the readers, to be closed.
-  std::vector<connection> stop_readers();
+  /// Has the readers refuse calls from now on. All connections, in the order in which they are to be closed.
+  std::vector<ref<worker>> stop();
 
  private:
+  void stop_readers() noexcept {
+    if (readers_ && stopped_.empty()) stopped_ = readers_->stop();
+  }
   void drop() noexcept {
+    stop_readers();
     // Connections that are dropped open close in the background.
-    if (writer_.is_open()) stop_readers();
+    for (ref<worker>& w : stopped_) const connection dropped(std::move(w));
   }
 
   connection writer_;
   ref<worker> writer_worker_;
   ref<reader_group> readers_;
+  std::vector<ref<worker>> stopped_;  // the readers, once they are to be closed
 };
 
-std::vector<connection> pool_core::stop_readers() {
-  std::vector<connection> all;
-  if (!readers_) return all;
-  for (ref<worker>& w : readers_->stop()) all.emplace_back(std::move(w));
+/// The writer comes last: it moves the log into the file.
+std::vector<ref<worker>> pool_core::stop() {
+  stop_readers();
+  std::vector<ref<worker>> all = stopped_;
+  all.push_back(writer_worker_);
   return all;
 }
 
@@ -226,9 +232,12 @@ connection& pool::writer() noexcept { return core_->writer(); }
 
 task<> pool::close() {
   if (!core_) co_return;
-  std::vector<connection> readers = core_->stop_readers();
-  for (connection& r : readers) co_await r.close();
-  co_await core_->writer().close();
+  // Whoever closes it beside this one waits for the same connections; and the pool may be moved meanwhile.
+  const std::vector<detail::ref<detail::worker>> all = core_->stop();
+  for (const detail::ref<detail::worker>& w : all) {
+    connection one(w);
+    co_await one.close();
+  }
 }
 
 }  // namespace cosqlite

@@ -12,11 +12,13 @@ namespace detail {
 /// What a transaction knows of itself on the loop's thread.
 class transaction_state {
  public:
-  transaction_state(ref<worker> w, const operation& begun)
+  /// \p undo rolls it back when it is dropped, where there may be no memory for a new call.
+  transaction_state(ref<worker> w, const operation& begun, operation_ref undo)
       : worker_(std::move(w)),
         id_(begun.serial),
         deadline_(begun.deadline),
         stop_(begun.stop_token),
+        undo_(std::move(undo)),
         held_(begun.in_body ? possession::kind::body : possession::kind::transaction, *worker_, nullptr, id_,
               ended.get()) {}
   transaction_state(const transaction_state&) = delete;
@@ -41,6 +43,7 @@ class transaction_state {
   std::uint64_t id_;
   std::int64_t deadline_;
   std::stop_token stop_;
+  operation_ref undo_;
   possession held_;
 };
 
@@ -57,7 +60,7 @@ const char* begin_text(tx_mode mode) noexcept {
 
 struct begin_job final : holder {
   tx_mode mode{};
-  std::uint64_t id = 0;
+  operation_ref undo;
 };
 
 void run_begin(worker& at, operation& op) {
@@ -65,7 +68,7 @@ void run_begin(worker& at, operation& op) {
   at.begin(op, op.serial, begin_text(job.mode));
   if (at.owner() == 0) return;  // abandoned
   try {
-    auto state = std::make_unique<transaction_state>(ref<worker>(&at), op);
+    auto state = std::make_unique<transaction_state>(ref<worker>(&at), op, std::move(job.undo));
     op.gives = &state->held();
     emplace_result<transaction>(op, std::move(state));
   } catch (...) {
@@ -108,16 +111,16 @@ operation_ref make_end(const call_site& site, const operation_type& type, std::s
 
 transaction_state::~transaction_state() {
   if (ended->load()) return;
-  call_site s;
-  s.where = worker_.get();
-  s.owner = id_;
-  start_detached(make_operation(s, dropped_operation));
+  undo_->where = ref<executor>(worker_.get());
+  undo_->owner = id_;
+  start_detached(std::move(undo_));
 }
 
 call<transaction> begin_transaction(const call_site& site, tx_mode mode, std::source_location where, bool in_body) {
   operation_ref op = make_operation(site, begin_operation);
   auto job = std::make_unique<begin_job>();
   job->mode = mode;
+  job->undo = make_operation({}, dropped_operation);
   op->closure = std::move(job);
   op->location = where;
   op->in_body = in_body;

@@ -1,7 +1,9 @@
+#include "support/abandonable.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/foreign.hpp"
 #include "support/on_loop.hpp"
+#include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -75,73 +77,6 @@ TEST_CASE("a write through a reader names the right call") {
     CHECK(id == 1);
     co_await tx.commit();
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
-  });
-}
-
-TEST_CASE("a leased reader is its holder's alone, and comes back clean") {
-  const temp_database file;
-  on_loop([&]() -> task<> {
-    cosqlite::pool_options one;
-    one.readers = 1;
-    pool db = co_await open_with_table(file.path(), one);
-    co_await db.execute("INSERT INTO t(v) VALUES (1)");
-    std::optional<int> seen;
-    const auto read = [](pool& p, std::optional<int>& n) -> task<> {
-      n = co_await p.query_one<int>("SELECT count(*) FROM t");
-    };
-    {
-      leased_connection lease = co_await db.acquire_reader();
-      CHECK(db.stats().leased == 1);
-      transaction tx = co_await lease.begin(cosqlite::tx_mode::deferred);
-      CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 1);
-      cosqlite::spawn(read(db, seen));
-      co_await db.execute("INSERT INTO t(v) VALUES (2)");
-      // Its transaction keeps the old snapshot; the other read waits for a reader.
-      CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 1);
-      CHECK_FALSE(seen.has_value());
-    }
-    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2);
-    CHECK(seen == 2);
-    CHECK(db.stats().leased == 0);
-  });
-}
-
-TEST_CASE("the leased writer makes other writes wait, and what it left open is rolled back") {
-  const temp_database file;
-  on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
-    bool written = false;
-    const auto write = [](pool& p, bool& done) -> task<> {
-      [[maybe_unused]] const bool local = true;
-      co_await p.execute("INSERT INTO t(v) VALUES ('other')");
-      done = true;
-    };
-    {
-      leased_connection lease = co_await db.acquire_writer();
-      co_await lease.execute("BEGIN IMMEDIATE");
-      co_await lease.execute("INSERT INTO t(v) VALUES ('left open')");
-      cosqlite::spawn(write(db, written));
-      CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 1);
-      CHECK_FALSE(written);
-    }
-    CHECK(co_await db.with(std::chrono::seconds(10)).query_one<int>("SELECT 1") == 1);
-    transaction after = co_await db.begin();
-    const auto left = co_await after.query<std::string>("SELECT v FROM t");
-    CHECK(left == std::vector<std::string>{"other"});
-    co_await after.commit();
-    CHECK(written);
-  });
-}
-
-TEST_CASE("a lease that was given back refuses calls") {
-  const temp_database file;
-  on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
-    leased_connection lease = co_await db.acquire_reader();
-    lease.release();
-    co_await failure_of<cosqlite::closed_error>(lease.query("SELECT 1"));
-    lease.release();
-    CHECK(co_await db.query_one<int>("SELECT 1") == 1);
   });
 }
 
@@ -332,6 +267,54 @@ TEST_CASE("close lets queued calls finish, refuses later ones, ends leases, and 
   CHECK(after.number("SELECT count(*) FROM t") == 10);
 }
 
+TEST_CASE("whoever closes a pool waits until all of it is closed, also beside somebody else who does") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    leased_connection reader = co_await db.acquire_reader();
+    support::plug plug;
+    std::optional<std::string> held;
+    const auto hold = [](leased_connection& on, support::plug& by) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await by.hold(on);
+    };
+    const support::abandonable holding = support::start(hold(reader, plug), held);
+    co_await plug.held();
+    const auto close = [](pool& p) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await p.close();
+    };
+    std::array<std::optional<std::string>, 2> closed;
+    const support::abandonable first = support::start(close(db), closed[0]);
+    const support::abandonable second = support::start(close(db), closed[1]);
+    // One of the readers is still at work, however long it is looked at.
+    for (int turns = 0; turns < 20; ++turns) co_await cosqlite::sleep_for(std::chrono::milliseconds(1));
+    CHECK_FALSE(closed[0].has_value());
+    CHECK_FALSE(closed[1].has_value());
+    plug.release();
+    co_await support::until([&] { return closed[0].has_value() && closed[1].has_value(); });
+    CHECK(closed[0] == "finished");
+    CHECK(closed[1] == "finished");
+  });
+}
+
+TEST_CASE("a pool may go while it is being closed") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    std::optional<pool> db(co_await open_with_table(file.path()));
+    CHECK(co_await db->query_one<int>("SELECT 1") == 1);
+    const auto close = [](pool& p) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await p.close();
+    };
+    std::optional<std::string> closed;
+    const support::abandonable closing = support::start(close(*db), closed);
+    db.reset();
+    co_await support::until([&] { return closed.has_value(); });
+    CHECK(closed == "finished");
+  });
+}
+
 TEST_CASE("a pool that is dropped open stops what runs and closes in the background") {
   const temp_database file;
   on_loop([&]() -> task<> {
@@ -407,84 +390,6 @@ TEST_CASE("a coroutine that waits for a connection that it has itself is told so
     }
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2);
   });
-}
-
-TEST_CASE("leases of a pool in memory are all of its one connection") {
-  on_loop([]() -> task<> {
-    pool db = co_await open_with_table(":memory:");
-    {
-      leased_connection reader = co_await db.acquire_reader();
-      co_await failure_of<cosqlite::misuse_error>(db.acquire_writer());
-      co_await reader.execute("INSERT INTO t(v) VALUES (1)");
-      co_await reader.execute("BEGIN");
-      co_await reader.execute("INSERT INTO t(v) VALUES (2)");
-    }
-    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
-  });
-}
-
-TEST_CASE("a call waits for a lease that somebody else may give back") {
-  const temp_database file;
-  on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
-    const auto owns = [](leased_connection lease) -> task<> {
-      co_await lease.execute("INSERT INTO t(v) VALUES (1)");
-      lease.release();
-    };
-    leased_connection moved = co_await db.acquire_writer();
-    cosqlite::spawn(owns(std::move(moved)));
-    co_await db.execute("INSERT INTO t(v) VALUES (2)");
-    const auto uses = [](leased_connection& lease) -> task<> {
-      co_await lease.execute("INSERT INTO t(v) VALUES (3)");
-      lease.release();
-    };
-    leased_connection shared = co_await db.acquire_writer();
-    cosqlite::spawn(uses(shared));
-    co_await db.execute("INSERT INTO t(v) VALUES (4)");
-    const auto order = co_await db.query<int>("SELECT v FROM t ORDER BY id");
-    CHECK(order == std::vector<int>{1, 2, 3, 4});
-  });
-}
-
-namespace {
-
-int leave_running(sqlite3* raw) {
-  sqlite3_stmt* stmt = nullptr;
-  sqlite3_prepare_v2(raw, "SELECT v FROM t", -1, &stmt, nullptr);
-  return sqlite3_step(stmt);
-}
-
-}  // namespace
-
-TEST_CASE("a lease comes back with its statements reset and its settings as they were") {
-  for (const bool in_memory : {false, true}) {
-    const temp_database file;
-    const std::string path = in_memory ? ":memory:" : file.path();
-    on_loop([&]() -> task<> {
-      pool db = co_await open_with_table(path);
-      co_await db.execute_script("CREATE TABLE child(id REFERENCES t(id)); INSERT INTO t(v) VALUES (1), (2)");
-      {
-        leased_connection lease = co_await db.acquire_writer();
-        co_await lease.execute("PRAGMA foreign_keys = off");
-        co_await lease.execute("PRAGMA busy_timeout = 0");
-        co_await lease.execute("INSERT INTO child VALUES (77)");
-        const int rc = co_await lease.run(&leave_running);
-        CHECK(rc == SQLITE_ROW);
-      }
-      leased_connection next = co_await db.acquire_writer();
-      const auto busy = [](sqlite3* raw) {
-        int n = 0;
-        for (sqlite3_stmt* s = sqlite3_next_stmt(raw, nullptr); s; s = sqlite3_next_stmt(raw, s))
-          n += sqlite3_stmt_busy(s);
-        return n;
-      };
-      const int left = co_await next.run(busy);
-      CHECK(left == 0);
-      CHECK(co_await next.query_one<int>("PRAGMA foreign_keys") == 1);
-      co_await failure_of<cosqlite::constraint_error>(next.execute("INSERT INTO child VALUES (78)"));
-      CHECK(co_await next.query_one<int>("SELECT count(*) FROM t") == 2);
-    });
-  }
 }
 
 TEST_CASE("a stream that is given up while it begins lets go of its reader") {
@@ -572,30 +477,5 @@ TEST_CASE("when no reader can be opened everybody is told why, and the writer go
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);
     co_await db.execute("INSERT INTO t(v) VALUES (1)");
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
-  });
-}
-
-TEST_CASE("what is open on the one connection of a pool in memory goes on when a lease has come and gone") {
-  on_loop([]() -> task<> {
-    pool db = co_await open_with_table(":memory:");
-    co_await db.execute(
-        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) SELECT i FROM c");
-    co_await db.execute_script("CREATE TABLE f(data BLOB); INSERT INTO f VALUES (zeroblob(64))");
-    auto rows = db.stream<int>("SELECT v FROM t ORDER BY id");
-    auto first = co_await rows.next();
-    CHECK(first == 1);
-    cosqlite::blob blob = co_await db.writer().open_blob({.table = "f", .column = "data", .rowid = 1});
-    {
-      leased_connection lease = co_await db.acquire_writer();
-      CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 5000);
-    }
-    int last = 1;
-    while (auto v = co_await rows.next()) {
-      CHECK(*v == last + 1);
-      last = *v;
-    }
-    CHECK(last == 5000);
-    std::array<std::byte, 64> bytes{};
-    co_await blob.read(bytes, 0);
   });
 }

@@ -15,7 +15,9 @@ namespace support {
 /// the plug and the coroutine that awaited it.
 class plug {
  public:
-  auto hold(cosqlite::connection& db) {
+  /// \p db: whatever has run().
+  template <class Connection>
+  auto hold(Connection& db) {
     const auto body = [at = state_](sqlite3*) {
       at->held.store(true);
       while (!at->released.load()) std::this_thread::yield();

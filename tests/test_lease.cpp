@@ -1,0 +1,244 @@
+// Whole connections of a pool, leased and given back clean.
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/on_loop.hpp"
+#include <cosqlite/cosqlite.hpp>
+
+#include <sqlite3.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace {
+
+using cosqlite::leased_connection;
+using cosqlite::pool;
+using cosqlite::task;
+using cosqlite::transaction;
+using support::failure_of;
+using support::on_loop;
+using support::temp_database;
+
+task<pool> open_with_table(std::string path, cosqlite::pool_options options = {}) {
+  pool db = co_await pool::open(std::move(path), options);
+  co_await db.execute_script("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v)");
+  co_return db;
+}
+
+int leave_running(sqlite3* raw) {
+  sqlite3_stmt* stmt = nullptr;
+  sqlite3_prepare_v2(raw, "SELECT v FROM t", -1, &stmt, nullptr);
+  return sqlite3_step(stmt);
+}
+
+}  // namespace
+
+TEST_CASE("a leased reader is its holder's alone, and comes back clean") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options one;
+    one.readers = 1;
+    pool db = co_await open_with_table(file.path(), one);
+    co_await db.execute("INSERT INTO t(v) VALUES (1)");
+    std::optional<int> seen;
+    const auto read = [](pool& p, std::optional<int>& n) -> task<> {
+      n = co_await p.query_one<int>("SELECT count(*) FROM t");
+    };
+    {
+      leased_connection lease = co_await db.acquire_reader();
+      CHECK(db.stats().leased == 1);
+      transaction tx = co_await lease.begin(cosqlite::tx_mode::deferred);
+      CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 1);
+      cosqlite::spawn(read(db, seen));
+      co_await db.execute("INSERT INTO t(v) VALUES (2)");
+      // Its transaction keeps the old snapshot; the other read waits for a reader.
+      CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 1);
+      CHECK_FALSE(seen.has_value());
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2);
+    CHECK(seen == 2);
+    CHECK(db.stats().leased == 0);
+  });
+}
+
+TEST_CASE("the leased writer makes other writes wait, and what it left open is rolled back") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    bool written = false;
+    const auto write = [](pool& p, bool& done) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await p.execute("INSERT INTO t(v) VALUES ('other')");
+      done = true;
+    };
+    {
+      leased_connection lease = co_await db.acquire_writer();
+      co_await lease.execute("BEGIN IMMEDIATE");
+      co_await lease.execute("INSERT INTO t(v) VALUES ('left open')");
+      cosqlite::spawn(write(db, written));
+      CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 1);
+      CHECK_FALSE(written);
+    }
+    CHECK(co_await db.with(std::chrono::seconds(10)).query_one<int>("SELECT 1") == 1);
+    transaction after = co_await db.begin();
+    const auto left = co_await after.query<std::string>("SELECT v FROM t");
+    CHECK(left == std::vector<std::string>{"other"});
+    co_await after.commit();
+    CHECK(written);
+  });
+}
+
+TEST_CASE("a lease that was given back refuses calls") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    leased_connection lease = co_await db.acquire_reader();
+    lease.release();
+    co_await failure_of<cosqlite::closed_error>(lease.query("SELECT 1"));
+    lease.release();
+    CHECK(co_await db.query_one<int>("SELECT 1") == 1);
+  });
+}
+
+TEST_CASE("leases of a pool in memory are all of its one connection") {
+  on_loop([]() -> task<> {
+    pool db = co_await open_with_table(":memory:");
+    {
+      leased_connection reader = co_await db.acquire_reader();
+      co_await failure_of<cosqlite::misuse_error>(db.acquire_writer());
+      co_await reader.execute("INSERT INTO t(v) VALUES (1)");
+      co_await reader.execute("BEGIN");
+      co_await reader.execute("INSERT INTO t(v) VALUES (2)");
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
+  });
+}
+
+TEST_CASE("a call waits for a lease that somebody else may give back") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    const auto owns = [](leased_connection lease) -> task<> {
+      co_await lease.execute("INSERT INTO t(v) VALUES (1)");
+      lease.release();
+    };
+    leased_connection moved = co_await db.acquire_writer();
+    cosqlite::spawn(owns(std::move(moved)));
+    co_await db.execute("INSERT INTO t(v) VALUES (2)");
+    const auto uses = [](leased_connection& lease) -> task<> {
+      co_await lease.execute("INSERT INTO t(v) VALUES (3)");
+      lease.release();
+    };
+    leased_connection shared = co_await db.acquire_writer();
+    cosqlite::spawn(uses(shared));
+    co_await db.execute("INSERT INTO t(v) VALUES (4)");
+    const auto order = co_await db.query<int>("SELECT v FROM t ORDER BY id");
+    CHECK(order == std::vector<int>{1, 2, 3, 4});
+  });
+}
+
+TEST_CASE("a lease comes back with its statements reset and its settings as they were") {
+  for (const bool in_memory : {false, true}) {
+    const temp_database file;
+    const std::string path = in_memory ? ":memory:" : file.path();
+    on_loop([&]() -> task<> {
+      pool db = co_await open_with_table(path);
+      co_await db.execute_script("CREATE TABLE child(id REFERENCES t(id)); INSERT INTO t(v) VALUES (1), (2)");
+      {
+        leased_connection lease = co_await db.acquire_writer();
+        co_await lease.execute("PRAGMA foreign_keys = off");
+        co_await lease.execute("PRAGMA busy_timeout = 0");
+        co_await lease.execute("INSERT INTO child VALUES (77)");
+        const int rc = co_await lease.run(&leave_running);
+        CHECK(rc == SQLITE_ROW);
+      }
+      leased_connection next = co_await db.acquire_writer();
+      const auto busy = [](sqlite3* raw) {
+        int n = 0;
+        for (sqlite3_stmt* s = sqlite3_next_stmt(raw, nullptr); s; s = sqlite3_next_stmt(raw, s))
+          n += sqlite3_stmt_busy(s);
+        return n;
+      };
+      const int left = co_await next.run(busy);
+      CHECK(left == 0);
+      CHECK(co_await next.query_one<int>("PRAGMA foreign_keys") == 1);
+      co_await failure_of<cosqlite::constraint_error>(next.execute("INSERT INTO child VALUES (78)"));
+      CHECK(co_await next.query_one<int>("SELECT count(*) FROM t") == 2);
+    });
+  }
+}
+
+TEST_CASE("what is open on the one connection of a pool in memory goes on when a lease has come and gone") {
+  on_loop([]() -> task<> {
+    pool db = co_await open_with_table(":memory:");
+    co_await db.execute(
+        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) SELECT i FROM c");
+    co_await db.execute_script("CREATE TABLE f(data BLOB); INSERT INTO f VALUES (zeroblob(64))");
+    auto rows = db.stream<int>("SELECT v FROM t ORDER BY id");
+    auto first = co_await rows.next();
+    CHECK(first == 1);
+    cosqlite::blob blob = co_await db.writer().open_blob({.table = "f", .column = "data", .rowid = 1});
+    {
+      leased_connection lease = co_await db.acquire_writer();
+      CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 5000);
+    }
+    int last = 1;
+    while (auto v = co_await rows.next()) {
+      CHECK(*v == last + 1);
+      last = *v;
+    }
+    CHECK(last == 5000);
+    std::array<std::byte, 64> bytes{};
+    co_await blob.read(bytes, 0);
+  });
+}
+
+namespace {
+
+/// Leaves a connection in a transaction that only the end of the connection ends: it is being copied to. The copy cannot
+/// be finished after that, so it stays reachable for ever.
+int leave_copy_under_way(sqlite3* to) {
+  static sqlite3* from = nullptr;
+  static sqlite3_backup* copy = nullptr;
+  sqlite3_open(":memory:", &from);
+  sqlite3_exec(from, "CREATE TABLE copied(a)", nullptr, nullptr, nullptr);
+  copy = sqlite3_backup_init(to, "other", from, "main");
+  sqlite3_backup_step(copy, 1);
+  return sqlite3_txn_state(to, nullptr);
+}
+int state_of_transaction(sqlite3* raw) { return sqlite3_txn_state(raw, nullptr); }
+
+}  // namespace
+
+TEST_CASE("a leased connection that cannot be cleaned is replaced, and the pool goes on") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options options;
+    options.connection.attach = true;
+    pool db = co_await open_with_table(file.path(), options);
+    {
+      leased_connection lease = co_await db.acquire_writer();
+      co_await lease.execute("INSERT INTO t(v) VALUES ('kept')");
+      co_await lease.execute("ATTACH ? AS other", file.path() + ".other");
+      const int state = co_await lease.run(&leave_copy_under_way);
+      CHECK(state == SQLITE_TXN_WRITE);
+    }
+    {
+      leased_connection next = co_await db.acquire_writer();
+      const int state = co_await next.run(&state_of_transaction);
+      CHECK(state == SQLITE_TXN_NONE);
+      // What was attached stays with a connection that could be cleaned.
+      CHECK(co_await next.query_one<int>("SELECT count(*) FROM pragma_database_list") == 1);
+      // It is set up as the first one was.
+      CHECK(co_await next.query_one<int>("PRAGMA foreign_keys") == 1);
+    }
+    co_await db.execute("INSERT INTO t(v) VALUES ('after')");
+    const auto values = co_await db.query<std::string>("SELECT v FROM t ORDER BY id");
+    CHECK(values == std::vector<std::string>{"kept", "after"});
+    co_await db.close();
+  });
+}
