@@ -9,6 +9,12 @@
 
 namespace cosqlite::detail {
 
+namespace {
+
+constexpr std::int64_t starving_after_ns = 300'000'000;
+
+}  // namespace
+
 void worker::interrupt() noexcept {
   const std::uint64_t running = running_.load(std::memory_order_acquire);
   if (running != 0) interrupted_.store(running, std::memory_order_release);
@@ -68,9 +74,12 @@ int worker::on_busy(void* self, int tries) noexcept {
     return stop;
   };
   if (stopped() || w->impatient_) return 0;
-  const std::int64_t left = std::chrono::nanoseconds(w->options_.busy_timeout).count() - (now - w->busy_since_);
+  const std::int64_t waited = now - w->busy_since_;
+  const std::int64_t left = std::chrono::nanoseconds(w->options_.busy_timeout).count() - waited;
   if (left <= 0) return 0;
-  const std::int64_t pause = std::min<std::int64_t>({left, 1'000'000, std::int64_t{50'000} << std::min(tries, 5)});
+  // Whoever has waited for long asks more often: those that come back for the lock at once would starve it.
+  const std::int64_t longest = waited > starving_after_ns ? 100'000 : 1'000'000;
+  const std::int64_t pause = std::min<std::int64_t>({left, longest, std::int64_t{50'000} << std::min(tries, 5)});
   timespec t{.tv_sec = 0, .tv_nsec = pause};
   nanosleep(&t, nullptr);
   return stopped() ? 0 : 1;
