@@ -208,10 +208,14 @@ TEST_CASE("a write that is stopped ends its transaction") {
     connection db = co_await open_with_table(file.path());
     transaction tx = co_await db.begin();
     co_await tx.execute("INSERT INTO t(v) VALUES ('before')");
-    co_await failure_of<cosqlite::timeout_error>(
-        tx.with(std::chrono::milliseconds(20))
-            .execute(
-                "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c) SELECT i FROM c"));
+    const char* const endless =
+        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c) SELECT i FROM c";
+    // On a busy machine the time may be up before the write has begun.
+    auto stage = cosqlite::timeout_error::stage::queue;
+    for (std::chrono::milliseconds patience(20); stage != cosqlite::timeout_error::stage::run; patience *= 4) {
+      const auto stopped = co_await failure_of<cosqlite::timeout_error>(tx.with(patience).execute(endless));
+      stage = stopped.spent_in();
+    }
     co_await failure_of<transaction_error>(tx.execute("INSERT INTO t(v) VALUES ('slipped')"));
     co_await tx.rollback();
     CHECK(co_await count(db) == 0);
