@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <coroutine>
 #include <cstdint>
 #include <exception>
@@ -83,14 +84,14 @@ class stack_gauge {
   std::uintptr_t highest_ = 0;
 };
 
-/// Counts the living: in a coroutine's frame it shows whether the frame has been destroyed.
+/// Counts the living, on any thread: in a coroutine's frame it shows whether the frame has been destroyed.
 class guard {
  public:
-  explicit guard(int& living) : living_(&living) { ++*living_; }
+  explicit guard(int& living) : living_(&living) { std::atomic_ref(*living_).fetch_add(1); }
   guard(guard&& other) noexcept : living_(std::exchange(other.living_, nullptr)) {}
   guard& operator=(guard&&) = delete;
   ~guard() {
-    if (living_ != nullptr) --*living_;
+    if (living_ != nullptr) std::atomic_ref(*living_).fetch_sub(1);
   }
 
  private:
