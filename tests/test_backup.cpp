@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/one_table.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <algorithm>

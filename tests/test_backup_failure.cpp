@@ -6,6 +6,7 @@
 #include "support/foreign.hpp"
 #include "support/full_disk.hpp"
 #include "support/on_loop.hpp"
+#include "support/one_table.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <atomic>

@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/one_table.hpp"
 #include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
@@ -27,6 +28,7 @@ using cosqlite::transaction;
 using support::abandonable;
 using support::failure_of;
 using support::on_loop;
+using support::open_with_table;
 using support::raw_database;
 using support::start;
 using support::temp_database;
@@ -36,12 +38,6 @@ constexpr const char* endless_read =
     "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
 constexpr const char* endless_write =
     "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT 'x' || i FROM c";
-
-task<connection> open_with_table(std::string path) {
-  connection db = co_await cosqlite::open(std::move(path));
-  co_await db.execute_script("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v TEXT)");
-  co_return db;
-}
 
 /// Calls that would last for ever.
 struct kind {

@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/one_table.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -21,13 +22,9 @@ using cosqlite::task;
 using cosqlite::transaction;
 using support::failure_of;
 using support::on_loop;
+using support::open_pool_with_table;
+using support::open_with_readers;
 using support::temp_database;
-
-task<pool> open_with_table(std::string path, cosqlite::pool_options options = {}) {
-  pool db = co_await pool::open(std::move(path), options);
-  co_await db.execute_script("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v)");
-  co_return db;
-}
 
 int leave_running(sqlite3* raw) {
   sqlite3_stmt* stmt = nullptr;
@@ -40,9 +37,7 @@ int leave_running(sqlite3* raw) {
 TEST_CASE("a leased reader is its holder's alone, and comes back clean") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options one;
-    one.readers = 1;
-    pool db = co_await open_with_table(file.path(), one);
+    pool db = co_await open_with_readers(file.path(), 1);
     co_await db.execute("INSERT INTO t(v) VALUES (1)");
     std::optional<int> seen;
     const auto read = [](pool& p, std::optional<int>& n) -> task<> {
@@ -68,7 +63,7 @@ TEST_CASE("a leased reader is its holder's alone, and comes back clean") {
 TEST_CASE("the leased writer makes other writes wait, and what it left open is rolled back") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     bool written = false;
     const auto write = [](pool& p, bool& done) -> task<> {
       [[maybe_unused]] const bool local = true;
@@ -95,7 +90,7 @@ TEST_CASE("the leased writer makes other writes wait, and what it left open is r
 TEST_CASE("a lease that was given back refuses calls") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     leased_connection lease = co_await db.acquire_reader();
     lease.release();
     co_await failure_of<cosqlite::closed_error>(lease.query("SELECT 1"));
@@ -106,7 +101,7 @@ TEST_CASE("a lease that was given back refuses calls") {
 
 TEST_CASE("leases of a pool in memory are all of its one connection") {
   on_loop([]() -> task<> {
-    pool db = co_await open_with_table(":memory:");
+    pool db = co_await open_pool_with_table(":memory:");
     {
       leased_connection reader = co_await db.acquire_reader();
       co_await failure_of<cosqlite::misuse_error>(db.acquire_writer());
@@ -121,7 +116,7 @@ TEST_CASE("leases of a pool in memory are all of its one connection") {
 TEST_CASE("a call waits for a lease that somebody else may give back") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     const auto owns = [](leased_connection lease) -> task<> {
       co_await lease.execute("INSERT INTO t(v) VALUES (1)");
       lease.release();
@@ -146,7 +141,7 @@ TEST_CASE("a lease comes back with its statements reset and its settings as they
     const temp_database file;
     const std::string path = in_memory ? ":memory:" : file.path();
     on_loop([&]() -> task<> {
-      pool db = co_await open_with_table(path);
+      pool db = co_await open_pool_with_table(path);
       co_await db.execute_script("CREATE TABLE child(id REFERENCES t(id)); INSERT INTO t(v) VALUES (1), (2)");
       {
         leased_connection lease = co_await db.acquire_writer();
@@ -174,7 +169,7 @@ TEST_CASE("a lease comes back with its statements reset and its settings as they
 
 TEST_CASE("what is open on the one connection of a pool in memory goes on when a lease has come and gone") {
   on_loop([]() -> task<> {
-    pool db = co_await open_with_table(":memory:");
+    pool db = co_await open_pool_with_table(":memory:");
     co_await db.execute(
         "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) SELECT i FROM c");
     co_await db.execute_script("CREATE TABLE f(data BLOB); INSERT INTO f VALUES (zeroblob(64))");
@@ -219,7 +214,7 @@ TEST_CASE("a leased connection that cannot be cleaned is replaced, and the pool 
   on_loop([&]() -> task<> {
     cosqlite::pool_options options;
     options.connection.attach = true;
-    pool db = co_await open_with_table(file.path(), options);
+    pool db = co_await open_pool_with_table(file.path(), options);
     {
       leased_connection lease = co_await db.acquire_writer();
       co_await lease.execute("INSERT INTO t(v) VALUES ('kept')");

@@ -3,6 +3,7 @@
 #include "support/database.hpp"
 #include "support/foreign.hpp"
 #include "support/on_loop.hpp"
+#include "support/one_table.hpp"
 #include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
 
@@ -25,15 +26,11 @@ using cosqlite::task;
 using cosqlite::transaction;
 using support::failure_of;
 using support::on_loop;
+using support::open_pool_with_table;
+using support::open_with_readers;
 using support::temp_database;
 
 constexpr const char* endless = "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
-
-task<pool> open_with_table(std::string path, cosqlite::pool_options options = {}) {
-  pool db = co_await pool::open(std::move(path), options);
-  co_await db.execute_script("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v)");
-  co_return db;
-}
 
 task<> insert(pool& db, int i) {
   [[maybe_unused]] const bool local = true;
@@ -41,12 +38,17 @@ task<> insert(pool& db, int i) {
   CHECK(co_await db.query_one<int>("SELECT count(*) FROM t WHERE v = ?", i) == 1);
 }
 
+task<> close(pool& db) {
+  [[maybe_unused]] const bool local = true;
+  co_await db.close();
+}
+
 }  // namespace
 
 TEST_CASE("reads go to readers, opened as they are needed, and see every write that was answered") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     CHECK(db.stats().readers == 0);
     std::vector<task<>> all;
     for (int i = 0; i < 200; ++i) all.push_back(insert(db, i));
@@ -69,7 +71,7 @@ TEST_CASE("reads go to readers, opened as they are needed, and see every write t
 TEST_CASE("a write through a reader names the right call") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     const auto e = co_await failure_of<cosqlite::readonly_error>(db.query("INSERT INTO t(v) VALUES (1) RETURNING id"));
     CHECK(support::contains(e.what(), "execute()"));
     transaction tx = co_await db.begin();
@@ -99,9 +101,7 @@ task<> acquire_and_hold(pool& db, std::stop_token stop, int& got, int& gave_up) 
 TEST_CASE("a waiter that is cancelled, at whatever moment, never loses the slot") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options two;
-    two.readers = 2;
-    pool db = co_await open_with_table(file.path(), two);
+    pool db = co_await open_with_readers(file.path(), 2);
     int got = 0;
     int gave_up = 0;
     for (int round = 0; round < 100; ++round) {
@@ -132,9 +132,7 @@ TEST_CASE("a waiter that is cancelled, at whatever moment, never loses the slot"
 TEST_CASE("waiting for a connection is under the deadline") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options one;
-    one.readers = 1;
-    pool db = co_await open_with_table(file.path(), one);
+    pool db = co_await open_with_readers(file.path(), 1);
     leased_connection reader = co_await db.acquire_reader();
     leased_connection writer = co_await db.acquire_writer();
     const auto soon = std::chrono::milliseconds(15);
@@ -149,7 +147,7 @@ TEST_CASE("waiting for a connection is under the deadline") {
 
 TEST_CASE("a pool in memory has one connection that does everything") {
   on_loop([]() -> task<> {
-    pool db = co_await open_with_table(":memory:");
+    pool db = co_await open_pool_with_table(":memory:");
     std::vector<task<>> all;
     for (int i = 0; i < 50; ++i) all.push_back(insert(db, i));
     co_await cosqlite::when_all(std::move(all));
@@ -165,9 +163,7 @@ TEST_CASE("a pool in memory has one connection that does everything") {
 TEST_CASE("a stream keeps a reader to itself: others see fresh data meanwhile") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options two;
-    two.readers = 2;
-    pool db = co_await open_with_table(file.path(), two);
+    pool db = co_await open_with_readers(file.path(), 2);
     co_await db.execute(
         "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 5000) "
         "SELECT i FROM c");
@@ -190,7 +186,7 @@ TEST_CASE("a read transaction older than max_read_age is ended") {
     cosqlite::pool_options o;
     o.readers = 2;
     o.max_read_age = std::chrono::milliseconds(30);
-    pool db = co_await open_with_table(file.path(), o);
+    pool db = co_await open_pool_with_table(file.path(), o);
     co_await db.execute(
         "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM c WHERE i < 90000) "
         "SELECT i FROM c");
@@ -220,7 +216,7 @@ TEST_CASE("the writer keeps the write-ahead log short, between transactions") {
     cosqlite::pool_options o;
     o.checkpoint_pages = 50;
     o.connection.synchronous = cosqlite::sync::off;
-    pool db = co_await open_with_table(file.path(), o);
+    pool db = co_await open_pool_with_table(file.path(), o);
     for (int i = 0; i < 1500; ++i) co_await db.execute("INSERT INTO t(v) VALUES (zeroblob(4000))");
     const cosqlite::pool_stats s = db.stats();
     CHECK(s.checkpoints > 0);
@@ -241,7 +237,7 @@ TEST_CASE("a pool whose file cannot be opened says so at once") {
 TEST_CASE("close lets queued calls finish, refuses later ones, ends leases, and may be called twice") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     leased_connection lease = co_await db.acquire_reader();
     leased_connection writer = co_await db.acquire_writer();
     std::vector<task<>> all;
@@ -249,13 +245,9 @@ TEST_CASE("close lets queued calls finish, refuses later ones, ends leases, and 
       [[maybe_unused]] const bool local = true;
       co_await p.execute("INSERT INTO t(v) VALUES (1)");
     };
-    const auto closing = [](pool& p) -> task<> {
-      [[maybe_unused]] const bool local = true;
-      co_await p.close();
-    };
     for (int i = 0; i < 10; ++i) all.push_back(write(db));
-    all.push_back(closing(db));
-    all.push_back(closing(db));
+    all.push_back(close(db));
+    all.push_back(close(db));
     co_await cosqlite::when_all(std::move(all));
     co_await db.close();
     co_await failure_of<cosqlite::closed_error>(db.query("SELECT 1"));
@@ -270,7 +262,7 @@ TEST_CASE("close lets queued calls finish, refuses later ones, ends leases, and 
 TEST_CASE("whoever closes a pool waits until all of it is closed, also beside somebody else who does") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     leased_connection reader = co_await db.acquire_reader();
     support::plug plug;
     std::optional<std::string> held;
@@ -280,10 +272,6 @@ TEST_CASE("whoever closes a pool waits until all of it is closed, also beside so
     };
     const support::abandonable holding = support::start(hold(reader, plug), held);
     co_await plug.held();
-    const auto close = [](pool& p) -> task<> {
-      [[maybe_unused]] const bool local = true;
-      co_await p.close();
-    };
     std::array<std::optional<std::string>, 2> closed;
     const support::abandonable first = support::start(close(db), closed[0]);
     const support::abandonable second = support::start(close(db), closed[1]);
@@ -301,12 +289,8 @@ TEST_CASE("whoever closes a pool waits until all of it is closed, also beside so
 TEST_CASE("a pool may go while it is being closed") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    std::optional<pool> db(co_await open_with_table(file.path()));
+    std::optional<pool> db(co_await open_pool_with_table(file.path()));
     CHECK(co_await db->query_one<int>("SELECT 1") == 1);
-    const auto close = [](pool& p) -> task<> {
-      [[maybe_unused]] const bool local = true;
-      co_await p.close();
-    };
     std::optional<std::string> closed;
     const support::abandonable closing = support::start(close(*db), closed);
     db.reset();
@@ -318,7 +302,7 @@ TEST_CASE("a pool may go while it is being closed") {
 TEST_CASE("a pool that is dropped open stops what runs and closes in the background") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    std::optional<pool> db(co_await open_with_table(file.path()));
+    std::optional<pool> db(co_await open_pool_with_table(file.path()));
     bool closed = false;
     const auto read = [](pool& p, bool& refused) -> task<> {
       try {
@@ -338,7 +322,7 @@ TEST_CASE("a pool that is dropped open stops what runs and closes in the backgro
 TEST_CASE("a moved pool goes on, an unopened one refuses") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool first = co_await open_with_table(file.path());
+    pool first = co_await open_pool_with_table(file.path());
     pool second = std::move(first);
     CHECK(co_await second.query_one<int>("SELECT 1") == 1);
     co_await failure_of<cosqlite::closed_error>(first.query("SELECT 1"));
@@ -349,9 +333,7 @@ TEST_CASE("a moved pool goes on, an unopened one refuses") {
 TEST_CASE("a coroutine that waits for a connection that it has itself is told so") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options two;
-    two.readers = 2;
-    pool db = co_await open_with_table(file.path(), two);
+    pool db = co_await open_with_readers(file.path(), 2);
     {
       leased_connection writer = co_await db.acquire_writer();
       const auto e = co_await failure_of<cosqlite::misuse_error>(db.execute("INSERT INTO t(v) VALUES (1)"));
@@ -395,9 +377,7 @@ TEST_CASE("a coroutine that waits for a connection that it has itself is told so
 TEST_CASE("a stream that is given up while it begins lets go of its reader") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options one;
-    one.readers = 1;
-    pool db = co_await open_with_table(file.path(), one);
+    pool db = co_await open_with_readers(file.path(), 1);
     for (int i = 0; i < 200; ++i) {
       {
         auto rows = db.stream<int>(
@@ -421,9 +401,7 @@ TEST_CASE("a stream that is given up while it begins lets go of its reader") {
 TEST_CASE("a stream that began keeps the reader from those that waited behind it") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options one;
-    one.readers = 1;
-    pool db = co_await open_with_table(file.path(), one);
+    pool db = co_await open_with_readers(file.path(), 1);
     int rows_read = 0;
     bool had_lease = false;
     const auto read = [](pool& p, int& n) -> task<> {
@@ -457,9 +435,7 @@ TEST_CASE("a stream that began keeps the reader from those that waited behind it
 TEST_CASE("when no reader can be opened everybody is told why, and the writer goes on") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options two;
-    two.readers = 2;
-    pool db = co_await open_with_table(file.path(), two);
+    pool db = co_await open_with_readers(file.path(), 2);
     std::filesystem::rename(file.path(), file.path() + ".away");
     int told = 0;
     const auto read = [](pool& p, int& n) -> task<> {

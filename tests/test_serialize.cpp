@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/one_table.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <algorithm>
@@ -13,6 +14,7 @@ using support::contains;
 using support::failure_of;
 using support::on_loop;
 using support::raw_database;
+using support::rows_of;
 using support::temp_database;
 
 namespace {
@@ -24,11 +26,6 @@ task<connection> sample(std::string path) {
       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) "
       "INSERT INTO t SELECT i, 'name number ' || i FROM n");
   co_return db;
-}
-
-task<int> rows_of(connection& db) {
-  const int n = co_await db.query_one<int>("SELECT count(*) FROM t");
-  co_return n;
 }
 
 }  // namespace

@@ -22,11 +22,6 @@ inline cosqlite::task<cosqlite::connection> sample(std::string path) {
   co_return db;
 }
 
-inline cosqlite::task<int> rows_of(cosqlite::connection& db) {
-  const int n = co_await db.query_one<int>("SELECT count(*) FROM t");
-  co_return n;
-}
-
 inline std::vector<std::string> files_in(const temp_database& at) {
   std::vector<std::string> names;
   for (const auto& e : std::filesystem::directory_iterator(at.folder())) names.push_back(e.path().filename().string());
