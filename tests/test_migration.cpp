@@ -27,6 +27,17 @@ using support::temp_database;
 using support::three_steps;
 using support::versions;
 
+namespace {
+
+/// Ends the other program's transaction when somebody has begun to wait for it.
+task<> let_go(raw_database& other) {
+  [[maybe_unused]] const bool local = true;
+  co_await cosqlite::sleep_for(std::chrono::milliseconds(50));
+  other.execute("COMMIT");
+}
+
+}  // namespace
+
 TEST_CASE("up applies what is pending in order, once, and writes the history") {
   temp_database file;
   on_loop([&]() -> task<> {
@@ -240,12 +251,7 @@ TEST_CASE("a step waits for others' locks for as long as lock_timeout says") {
     steps.lock_timeout(std::chrono::milliseconds(0));
     co_await failure_of<cosqlite::busy_error>(steps.up(db));
     steps.lock_timeout(std::chrono::minutes(5));
-    const auto let_go = [&other]() -> task<> {
-      raw_database& holder = other;
-      co_await cosqlite::sleep_for(std::chrono::milliseconds(50));
-      holder.execute("COMMIT");
-    };
-    auto [done, nothing] = co_await cosqlite::when_all(steps.up(db), let_go());
+    auto [done, nothing] = co_await cosqlite::when_all(steps.up(db), let_go(other));
     CHECK(done.size() == 3);
   });
 }
@@ -260,12 +266,7 @@ TEST_CASE("a step waits for readers that hold its COMMIT up") {
     options.journal_mode = cosqlite::journal::keep;
     connection db = co_await cosqlite::open(file.path(), options);
     const migrator steps = three_steps();
-    const auto let_go = [&other]() -> task<> {
-      raw_database& holder = other;
-      co_await cosqlite::sleep_for(std::chrono::milliseconds(50));
-      holder.execute("COMMIT");
-    };
-    auto [done, nothing] = co_await cosqlite::when_all(steps.up(db), let_go());
+    auto [done, nothing] = co_await cosqlite::when_all(steps.up(db), let_go(other));
     CHECK(done.size() == 3);
   });
 }

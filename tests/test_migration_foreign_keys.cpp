@@ -25,6 +25,22 @@ using support::three_steps;
 
 namespace {
 
+/// The three steps, applied; two users, and three orders of theirs.
+task<migrator> up_with_orders(connection& db) {
+  migrator steps = three_steps();
+  co_await steps.up(db);
+  co_await db.execute_script(
+      "INSERT INTO users(id, name) VALUES (1, 'a'), (2, 'b'); INSERT INTO orders VALUES (1, 1), (2, 2), (3, 2)");
+  co_return steps;
+}
+
+/// Foreign keys are on, and mean something.
+task<> check_enforced(connection& db) {
+  const int on = co_await db.query_one<int>("PRAGMA foreign_keys");
+  CHECK(on == 1);
+  co_await failure_of<cosqlite::constraint_error>(db.execute("INSERT INTO orders VALUES (9, 99)"));
+}
+
 foreign::coroutine start(const migrator& steps, connection& db) {
   const std::vector<migration_status> done = co_await steps.up(db);
   static_cast<void>(done);
@@ -36,10 +52,7 @@ TEST_CASE("a table is rebuilt with foreign keys off, and they are on again after
   temp_database file;
   on_loop([&]() -> task<> {
     connection db = co_await cosqlite::open(file.path());
-    migrator steps = three_steps();
-    co_await steps.up(db);
-    co_await db.execute_script(
-        "INSERT INTO users(id, name) VALUES (1, 'a'), (2, 'b'); INSERT INTO orders VALUES (1, 1), (2, 2), (3, 2)");
+    migrator steps = co_await up_with_orders(db);
     const char* rebuild =
         "CREATE TABLE users2(id INTEGER PRIMARY KEY, name TEXT NOT NULL CHECK (name <> ''), email TEXT) STRICT;"
         "INSERT INTO users2 SELECT id, name, email FROM users; DROP TABLE users; ALTER TABLE users2 RENAME TO users;";
@@ -47,9 +60,7 @@ TEST_CASE("a table is rebuilt with foreign keys off, and they are on again after
     co_await steps.up(db);
     const int orders = co_await db.query_one<int>("SELECT count(*) FROM orders");
     CHECK(orders == 3);
-    const int on = co_await db.query_one<int>("PRAGMA foreign_keys");
-    CHECK(on == 1);
-    co_await failure_of<cosqlite::constraint_error>(db.execute("INSERT INTO orders VALUES (9, 99)"));
+    co_await check_enforced(db);
   });
 }
 
@@ -57,19 +68,14 @@ TEST_CASE("a rebuild that breaks foreign keys is undone, and they are on again a
   temp_database file;
   on_loop([&]() -> task<> {
     connection db = co_await cosqlite::open(file.path());
-    migrator steps = three_steps();
-    co_await steps.up(db);
-    co_await db.execute_script(
-        "INSERT INTO users(id, name) VALUES (1, 'a'), (2, 'b'); INSERT INTO orders VALUES (1, 1), (2, 2), (3, 2)");
+    migrator steps = co_await up_with_orders(db);
     steps.add(4, "lossy", "DELETE FROM users WHERE id = 2", "", foreign_key_use::off);
     const migration_error e = co_await failure_of<migration_error>(steps.up(db));
     CHECK(e.version() == 4);
     CHECK(contains(e.what(), "2 rows refer to rows that do not exist, the first in orders (rowid 2) to users"));
     const int users = co_await db.query_one<int>("SELECT count(*) FROM users");
     CHECK(users == 2);
-    const int on = co_await db.query_one<int>("PRAGMA foreign_keys");
-    CHECK(on == 1);
-    co_await failure_of<cosqlite::constraint_error>(db.execute("INSERT INTO orders VALUES (9, 99)"));
+    co_await check_enforced(db);
   });
 }
 
