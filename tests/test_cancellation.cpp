@@ -1,6 +1,7 @@
 #include "support/abandonable.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/endless.hpp"
 #include "support/on_loop.hpp"
 #include "support/one_table.hpp"
 #include "support/sanitized.hpp"
@@ -26,6 +27,7 @@ using cosqlite::task;
 using cosqlite::timeout_error;
 using cosqlite::transaction;
 using support::abandonable;
+using support::endless_read;
 using support::failure_of;
 using support::on_loop;
 using support::open_with_table;
@@ -34,8 +36,6 @@ using support::start;
 using support::temp_database;
 using support::until;
 
-constexpr const char* endless_read =
-    "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
 constexpr const char* endless_write =
     "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT 'x' || i FROM c";
 

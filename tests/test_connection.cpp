@@ -1,7 +1,9 @@
 #include "support/catch.hpp"
 #include "support/child_process.hpp"
 #include "support/database.hpp"
+#include "support/endless.hpp"
 #include "support/foreign.hpp"
+#include "support/foreign_calls.hpp"
 #include "support/on_loop.hpp"
 #include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
@@ -17,7 +19,10 @@
 
 using namespace cosqlite;
 using namespace std::chrono_literals;
+using foreign::hold;
+using foreign::insert;
 using support::child_process;
+using support::endless_read;
 using support::failure_of;
 using support::on_loop;
 using support::plug;
@@ -26,14 +31,10 @@ using support::temp_database;
 
 namespace {
 
-foreign::coroutine hold(plug& p, connection& db) {
-  [[maybe_unused]] const bool gcc_needs_a_local = true;
-  co_await p.hold(db);
-}
-
-foreign::coroutine insert(connection& db, int v) {
-  [[maybe_unused]] const bool gcc_needs_a_local = true;
-  co_await db.execute("INSERT INTO t VALUES(?)", v);
+task<connection> open_new(std::string path) {
+  connection db = co_await open(std::move(path));
+  co_await db.execute("CREATE TABLE t(a)");
+  co_return db;
 }
 
 foreign::coroutine insert_expecting_closed(connection& db, int v, bool& refused) {
@@ -157,7 +158,7 @@ TEST_CASE("dropping a connection stops the call that runs") {
     std::optional<connection> db = co_await open(file.path());
     auto endless = [&](connection& c) -> foreign::coroutine {
       try {
-        co_await c.query("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c");
+        co_await c.query(endless_read);
       } catch (const closed_error&) {
         refused = true;
       }
@@ -366,12 +367,7 @@ TEST_CASE("a connection is refused on a thread that is not its loop's") {
 TEST_CASE("a loop that stops with calls pending delivers them when it runs again") {
   temp_database file;
   support::test_loop loop;
-  std::optional<connection> db;
-  const auto prepare = [&]() -> task<> {
-    db = co_await open(file.path());
-    co_await db->execute("CREATE TABLE t(a)");
-  };
-  loop.run(prepare());
+  std::optional<connection> db(loop.run(open_new(file.path())));
   {
     plug p;
     foreign::coroutine held = hold(p, *db);
@@ -394,12 +390,7 @@ TEST_CASE("a loop that stops with calls pending delivers them when it runs again
 TEST_CASE("coroutines and connection may go while calls are pending and the loop stands still") {
   temp_database file;
   support::test_loop loop;
-  std::optional<connection> db;
-  const auto prepare = [&]() -> task<> {
-    db = co_await open(file.path());
-    co_await db->execute("CREATE TABLE t(a)");
-  };
-  loop.run(prepare());
+  std::optional<connection> db(loop.run(open_new(file.path())));
   plug p;
   {
     std::vector<foreign::coroutine> all;
@@ -416,12 +407,7 @@ TEST_CASE("coroutines and connection may go while calls are pending and the loop
 TEST_CASE("an idle connection does not keep its loop alive") {
   temp_database file;
   support::test_loop loop;
-  std::optional<connection> db;
-  const auto prepare = [&]() -> task<> {
-    db = co_await open(file.path());
-    co_await db->execute("CREATE TABLE t(a)");
-  };
-  loop.run(prepare());
+  std::optional<connection> db(loop.run(open_new(file.path())));
   CHECK(uv_run(loop.get(), UV_RUN_DEFAULT) == 0);
   db.reset();
 }
@@ -432,10 +418,7 @@ TEST_CASE("interrupt stops the call that runs and leaves the next one alone") {
     connection db = co_await open(file.path());
     db.interrupt();
     CHECK(co_await db.query_one<int>("SELECT 1") == 1);
-    auto endless = [&]() -> task<> {
-      co_await failure_of<cancelled_error>(
-          db.query("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c"));
-    };
+    auto endless = [&]() -> task<> { co_await failure_of<cancelled_error>(db.query(endless_read)); };
     auto next = [&]() -> task<int> {
       [[maybe_unused]] const bool gcc_needs_a_local = true;
       co_return co_await db.query_one<int>("SELECT 3");
@@ -552,7 +535,7 @@ TEST_CASE("child: exits with calls pending", "[.child]") {
     connection busy = co_await open(path);
     auto endless = [](connection& db) -> foreign::coroutine {
       [[maybe_unused]] const bool gcc_needs_a_local = true;
-      co_await db.query("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c");
+      co_await db.query(endless_read);
     };
     const foreign::coroutine call = endless(busy);
     co_await sleep_for(5ms);

@@ -1,6 +1,8 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/endless.hpp"
 #include "support/foreign.hpp"
+#include "support/foreign_calls.hpp"
 #include "support/on_loop.hpp"
 #include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
@@ -14,6 +16,9 @@
 
 using namespace cosqlite;
 using namespace std::chrono_literals;
+using foreign::hold;
+using foreign::insert;
+using support::endless_read;
 using support::failure_of;
 using support::on_loop;
 using support::plug;
@@ -22,17 +27,6 @@ using support::temp_database;
 
 namespace {
 
-foreign::coroutine hold(plug& p, connection& db) {
-  [[maybe_unused]] const bool gcc_needs_a_local = true;
-  co_await p.hold(db);
-}
-
-foreign::coroutine insert(connection& db, int v, int* resumed = nullptr) {
-  [[maybe_unused]] const bool gcc_needs_a_local = true;
-  co_await db.execute("INSERT INTO t VALUES(?)", v);
-  if (resumed) ++*resumed;
-}
-
 foreign::coroutine begin_only(connection& db, int* resumed) {
   const transaction tx = co_await db.begin();
   ++*resumed;
@@ -40,7 +34,7 @@ foreign::coroutine begin_only(connection& db, int* resumed) {
 
 foreign::coroutine never_ending(connection& db) {
   [[maybe_unused]] const bool gcc_needs_a_local = true;
-  co_await db.query("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c");
+  co_await db.query(endless_read);
 }
 
 template <class T>
@@ -408,8 +402,7 @@ TEST_CASE("stop tokens requested from another thread end queued and running call
       std::atomic<int> outcomes = 0;
       auto one = [&]() -> foreign::coroutine {
         try {
-          co_await db.with(stop.get_token())
-              .query("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c");
+          co_await db.with(stop.get_token()).query(endless_read);
         } catch (const cancelled_error&) {
           ++outcomes;
         }

@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/sqlite_settings.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <filesystem>
@@ -8,8 +9,10 @@
 using namespace cosqlite;
 using support::contains;
 using support::failure_of;
+using support::limit_by_sqlite;
 using support::on_loop;
 using support::raw_database;
+using support::switch_by_sqlite;
 using support::temp_database;
 
 namespace {
@@ -28,18 +31,6 @@ class working_folder {
   std::filesystem::path before_;
 };
 
-task<int> db_config(connection& db, int option) {
-  co_return co_await db.run([option](sqlite3* raw) {
-    int on = -1;
-    sqlite3_db_config(raw, option, -1, &on);
-    return on;
-  });
-}
-
-task<int> limit_of(connection& db, int id) {
-  co_return co_await db.run([id](sqlite3* raw) { return sqlite3_limit(raw, id, -1); });
-}
-
 }  // namespace
 
 TEST_CASE("fts3_tokenizer, double-quoted strings and extension loading are off") {
@@ -48,9 +39,9 @@ TEST_CASE("fts3_tokenizer, double-quoted strings and extension loading are off")
     connection db = co_await open(file.path());
     co_await failure_of<error>(db.query("SELECT fts3_tokenizer('simple')"));
     co_await failure_of<error>(db.query("SELECT fts3_tokenizer('simple', x'0000000000000000')"));
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER) == 0);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_DQS_DML) == 0);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_DQS_DDL) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_DQS_DML) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_DQS_DDL) == 0);
     const auto dqs = co_await failure_of<error>(db.query("SELECT \"no such column\""));
     CHECK(contains(dqs.what(), "no such column"));
     co_await db.execute("CREATE TABLE t(a)");
@@ -63,7 +54,7 @@ TEST_CASE("fts3_tokenizer, double-quoted strings and extension loading are off")
       return code;
     });
     CHECK(rc == SQLITE_ERROR);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION) == 0);
     co_await db.close();
   });
 }
@@ -87,18 +78,18 @@ TEST_CASE("defensive mode is on: SQL cannot damage the file") {
   temp_database file;
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path());
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_DEFENSIVE) == 1);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_DEFENSIVE) == 1);
     co_await db.execute("CREATE TABLE t(a)");
     co_await db.execute("PRAGMA writable_schema = 1");
     co_await failure_of<error>(db.execute("DELETE FROM sqlite_schema"));
     CHECK(co_await db.query_one<std::string>("PRAGMA journal_mode = off") != "off");
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA) == 1);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA) == 1);
     open_options o;
     o.defensive = false;
     o.trusted_schema = false;
     connection open_minded = co_await open(file.path(), o);
-    CHECK(co_await db_config(open_minded, SQLITE_DBCONFIG_DEFENSIVE) == 0);
-    CHECK(co_await db_config(open_minded, SQLITE_DBCONFIG_TRUSTED_SCHEMA) == 0);
+    CHECK(co_await switch_by_sqlite(open_minded, SQLITE_DBCONFIG_DEFENSIVE) == 0);
+    CHECK(co_await switch_by_sqlite(open_minded, SQLITE_DBCONFIG_TRUSTED_SCHEMA) == 0);
     co_await db.close();
     co_await open_minded.close();
   });
@@ -119,7 +110,7 @@ TEST_CASE("ATTACH is off unless it is asked for") {
     open_options o;
     o.attach = true;
     connection attaching = co_await open(file.path(), o);
-    CHECK(co_await limit_of(attaching, SQLITE_LIMIT_ATTACHED) == 10);
+    CHECK(co_await limit_by_sqlite(attaching, SQLITE_LIMIT_ATTACHED) == 10);
     co_await attaching.execute("ATTACH ? AS other", other.path());
     co_await attaching.execute("CREATE TABLE other.t(a)");
     CHECK(other.exists());
@@ -205,12 +196,12 @@ TEST_CASE("untrusted_file is read-only, distrusts the schema and has small limit
     connection db = co_await open(file.path(), open_options::untrusted_file());
     CHECK(co_await db.query_one<int>("SELECT a FROM t") == 1);
     co_await failure_of<readonly_error>(db.execute("DELETE FROM t"));
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA) == 0);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_DEFENSIVE) == 1);
-    CHECK(co_await limit_of(db, SQLITE_LIMIT_LENGTH) == 1'000'000);
-    CHECK(co_await limit_of(db, SQLITE_LIMIT_ATTACHED) == 0);
-    CHECK(co_await limit_of(db, SQLITE_LIMIT_EXPR_DEPTH) == 10);
-    CHECK(co_await limit_of(db, SQLITE_LIMIT_TRIGGER_DEPTH) == 10);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_DEFENSIVE) == 1);
+    CHECK(co_await limit_by_sqlite(db, SQLITE_LIMIT_LENGTH) == 1'000'000);
+    CHECK(co_await limit_by_sqlite(db, SQLITE_LIMIT_ATTACHED) == 0);
+    CHECK(co_await limit_by_sqlite(db, SQLITE_LIMIT_EXPR_DEPTH) == 10);
+    CHECK(co_await limit_by_sqlite(db, SQLITE_LIMIT_TRIGGER_DEPTH) == 10);
     co_await failure_of<error>(db.query("SELECT * FROM v"));
     co_await failure_of<error>(db.query("SELECT zeroblob(2000000)"));
     CHECK(co_await db.query_one<int>("PRAGMA cell_size_check") == 1);
@@ -222,12 +213,12 @@ TEST_CASE("what is not said is safe: the whole of open's defaults") {
   temp_database file;
   on_loop([&]() -> task<> {
     connection db = co_await open(file.path());
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY) == 1);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER) == 1);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW) == 1);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA) == 0);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE) == 0);
-    CHECK(co_await db_config(db, SQLITE_DBCONFIG_RESET_DATABASE) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_ENABLE_FKEY) == 1);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_ENABLE_TRIGGER) == 1);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_ENABLE_VIEW) == 1);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE) == 0);
+    CHECK(co_await switch_by_sqlite(db, SQLITE_DBCONFIG_RESET_DATABASE) == 0);
     CHECK(co_await db.query_one<std::string>("PRAGMA journal_mode") == "wal");
     CHECK(co_await db.query_one<int>("PRAGMA synchronous") == 2);
     CHECK(co_await db.query_one<int>("PRAGMA foreign_keys") == 1);
@@ -241,7 +232,7 @@ TEST_CASE("what is not said is safe: the whole of open's defaults") {
 TEST_CASE("SQLite's own threads and shared cache are not used") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    CHECK(co_await limit_of(db, SQLITE_LIMIT_WORKER_THREADS) == 0);
+    CHECK(co_await limit_by_sqlite(db, SQLITE_LIMIT_WORKER_THREADS) == 0);
     CHECK(co_await db.run([](sqlite3* raw) { return sqlite3_db_mutex(raw) == nullptr; }));
     co_await db.close();
   });

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/endless.hpp"
 #include "support/on_loop.hpp"
 #include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
@@ -13,14 +14,13 @@
 using namespace cosqlite;
 using namespace std::chrono_literals;
 using support::contains;
+using support::endless_read;
 using support::failure_of;
 using support::on_loop;
 using support::raw_database;
 using support::temp_database;
 
 namespace {
-
-constexpr const char* endless = "WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c";
 
 open_options patience(std::chrono::milliseconds busy_timeout) {
   open_options o;
@@ -191,8 +191,8 @@ TEST_CASE("a stop token gives cancelled_error, queued, running or requested befo
     co_await db.execute("CREATE TABLE t(a)");
     std::stop_source stop;
     auto running = [&]() -> task<> {
-      const auto e = co_await failure_of<cancelled_error>(db.with(stop.get_token()).query(endless));
-      CHECK(e.sql() == endless);
+      const auto e = co_await failure_of<cancelled_error>(db.with(stop.get_token()).query(endless_read));
+      CHECK(e.sql() == endless_read);
       CHECK(e.name() == "SQLITE_INTERRUPT");
     };
     auto queued = [&]() -> task<> {
@@ -218,9 +218,9 @@ TEST_CASE("a timeout says whether the time went in the queue, on a lock or in ru
     connection db = co_await open(file.path(), patience(1h));
 
     // Long enough for a call to get from the queue to where it stays, on a busy machine too.
-    const auto run = co_await failure_of<timeout_error>(db.with(1s).query(endless));
+    const auto run = co_await failure_of<timeout_error>(db.with(1s).query(endless_read));
     CHECK(run.spent_in() == timeout_error::stage::run);
-    CHECK(run.sql() == endless);
+    CHECK(run.sql() == endless_read);
 
     other.execute("BEGIN IMMEDIATE");
     const auto lock = co_await failure_of<timeout_error>(db.with(1s).execute("INSERT INTO t VALUES(1)"));
@@ -231,7 +231,7 @@ TEST_CASE("a timeout says whether the time went in the queue, on a lock or in ru
 
     auto slow = [&]() -> task<> {
       [[maybe_unused]] const bool gcc_needs_a_local = true;
-      co_await failure_of<timeout_error>(db.with(1s).query(endless));
+      co_await failure_of<timeout_error>(db.with(1s).query(endless_read));
     };
     auto behind = [&]() -> task<> {
       const auto queue = co_await failure_of<timeout_error>(db.with(10ms).execute("INSERT INTO t VALUES(1)"));

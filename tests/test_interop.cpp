@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/foreign.hpp"
+#include "support/own_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <poll.h>
@@ -21,33 +22,17 @@
 #include <vector>
 
 using foreign::coroutine;
+using support::own_loop;
 using support::temp_database;
 using namespace std::chrono_literals;
 
 namespace {
 
-/// A loop that the program owns. It must be possible to close it when everything on it has ended.
-class own_loop {
- public:
-  own_loop() { REQUIRE(uv_loop_init(&loop_) == 0); }
-  own_loop(const own_loop&) = delete;
-  own_loop& operator=(const own_loop&) = delete;
-  ~own_loop() {
-    uv_run(&loop_, UV_RUN_DEFAULT);
-    CHECK(uv_loop_close(&loop_) == 0);
-  }
-  uv_loop_t* get() { return &loop_; }
-  void run() { uv_run(&loop_, UV_RUN_DEFAULT); }
-
-  cosqlite::open_options options() {
-    cosqlite::open_options o;
-    o.loop = &loop_;
-    return o;
-  }
-
- private:
-  uv_loop_t loop_{};
-};
+cosqlite::open_options on(own_loop& loop) {
+  cosqlite::open_options o;
+  o.loop = loop.get();
+  return o;
+}
 
 /// What a program without coroutines would write around one: starts at once, tells a callback how it ended, owns
 /// itself.
@@ -69,7 +54,7 @@ struct with_callback {
 using on_end = std::function<void(std::exception_ptr)>;
 
 coroutine every_kind_of_call(own_loop& loop, std::string path, std::vector<std::string>& log) {
-  auto db = co_await cosqlite::open(path, loop.options());
+  auto db = co_await cosqlite::open(path, on(loop));
   co_await db.execute_script("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT UNIQUE)");
   const auto inserted = co_await db.execute("INSERT INTO t (name) VALUES (?)", "one");
   log.push_back("rowid " + std::to_string(inserted.last_insert_rowid));
@@ -102,7 +87,7 @@ coroutine every_kind_of_call(own_loop& loop, std::string path, std::vector<std::
 }
 
 coroutine violate_constraint(own_loop& loop, std::string path) {
-  auto db = co_await cosqlite::open(path, loop.options());
+  auto db = co_await cosqlite::open(path, on(loop));
   co_await db.execute("CREATE TABLE t (name TEXT UNIQUE)");
   co_await db.execute("INSERT INTO t VALUES ('one')");
   co_await db.execute("INSERT INTO t VALUES ('one')");
@@ -202,7 +187,7 @@ TEST_CASE("destroying a foreign coroutine that waits on a call cancels the call 
   own_loop loop;
   bool resumed = false;
   auto body = [&]() -> cosqlite::task<int> {
-    auto db = co_await cosqlite::open(file.path(), loop.options());
+    auto db = co_await cosqlite::open(file.path(), on(loop));
     {
       coroutine c = wait_for_slow_query(db, resumed);
       co_await cosqlite::sleep_for(5ms);
@@ -221,7 +206,7 @@ TEST_CASE("tasks wait on other libraries' awaitables, and other libraries' corou
   foreign::event event;
   int result = 0;
   auto body = [&]() -> cosqlite::task<> {
-    auto db = co_await cosqlite::open(":memory:", loop.options());
+    auto db = co_await cosqlite::open(":memory:", on(loop));
     coroutine c = await_one_of_ours(db, event, result);
     REQUIRE(event.awaited());
     event.fire();

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/endless.hpp"
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
@@ -8,6 +9,7 @@
 
 using namespace cosqlite;
 using namespace std::chrono_literals;
+using support::endless_read;
 using support::failure_of;
 using support::on_loop;
 using support::raw_database;
@@ -15,11 +17,9 @@ using support::temp_database;
 
 namespace {
 
-constexpr const char* endless = "WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c";
-
 task<> interrupted(connection& db) {
   [[maybe_unused]] const bool gcc_needs_a_local = true;
-  co_await failure_of<cancelled_error>(db.query(endless));
+  co_await failure_of<cancelled_error>(db.query(endless_read));
 }
 
 task<> interrupt_until(connection& db, const bool& ended) {
@@ -126,7 +126,7 @@ TEST_CASE("an interrupted read leaves its transaction standing") {
     co_await tx.execute("INSERT INTO t VALUES(1)");
     bool ended = false;
     auto read = [&]() -> task<> {
-      co_await failure_of<cancelled_error>(tx.query(endless));
+      co_await failure_of<cancelled_error>(tx.query(endless_read));
       ended = true;
     };
     co_await when_all(read(), interrupt_until(db, ended));

@@ -1,6 +1,7 @@
 #include "support/abandonable.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/endless.hpp"
 #include "support/foreign.hpp"
 #include "support/on_loop.hpp"
 #include "support/one_table.hpp"
@@ -24,13 +25,12 @@ using cosqlite::leased_connection;
 using cosqlite::pool;
 using cosqlite::task;
 using cosqlite::transaction;
+using support::endless_read;
 using support::failure_of;
 using support::on_loop;
 using support::open_pool_with_table;
 using support::open_with_readers;
 using support::temp_database;
-
-constexpr const char* endless = "WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c) SELECT max(i) FROM c";
 
 task<> insert(pool& db, int i) {
   [[maybe_unused]] const bool local = true;
@@ -306,7 +306,7 @@ TEST_CASE("a pool that is dropped open stops what runs and closes in the backgro
     bool closed = false;
     const auto read = [](pool& p, bool& refused) -> task<> {
       try {
-        static_cast<void>(co_await p.query(endless));
+        static_cast<void>(co_await p.query(endless_read));
       } catch (const cosqlite::closed_error&) {
         refused = true;
       }

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/foreign.hpp"
+#include "support/own_loop.hpp"
 #include <cosqlite/error.hpp>
 #include <cosqlite/run.hpp>
 #include <cosqlite/sleep.hpp>
@@ -25,25 +26,10 @@ using cosqlite::sleep_for;
 using cosqlite::spawn;
 using cosqlite::task;
 using cosqlite::this_loop;
+using support::own_loop;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// A loop that the program owns; its destructor checks that nothing is left on it.
-class own_loop {
- public:
-  own_loop() { REQUIRE(uv_loop_init(&loop_) == 0); }
-  own_loop(const own_loop&) = delete;
-  own_loop& operator=(const own_loop&) = delete;
-  ~own_loop() {
-    uv_run(&loop_, UV_RUN_DEFAULT);
-    CHECK(uv_loop_close(&loop_) == 0);
-  }
-  uv_loop_t* get() { return &loop_; }
-
- private:
-  uv_loop_t loop_{};
-};
 
 task<> ticks(int count, std::string* log, char name) {
   for (int i = 0; i < count; ++i) {
@@ -126,7 +112,7 @@ TEST_CASE("run on the caller's loop returns when its task is done and leaves the
       }(&log),
       mine.get());
   CHECK(log.size() < 20);
-  uv_run(mine.get(), UV_RUN_DEFAULT);
+  mine.run();
   CHECK(log == std::string(20, 's'));
 }
 
@@ -262,7 +248,7 @@ TEST_CASE("spawn starts its task at once and gives its exception to the handler"
   };
   run(body(&log), mine.get());
   CHECK(log == " now,");
-  uv_run(mine.get(), UV_RUN_DEFAULT);
+  mine.run();
   CHECK(log == " now,x late");
 }
 

@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/sqlite_settings.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <limits>
@@ -12,7 +13,9 @@
 using namespace cosqlite;
 using support::contains;
 using support::failure_of;
+using support::limit_by_sqlite;
 using support::on_loop;
+using support::switch_by_sqlite;
 using support::temp_database;
 
 namespace {
@@ -49,18 +52,6 @@ const std::vector<std::pair<config_flag, int>> switches{
     {config_flag::trusted_schema, SQLITE_DBCONFIG_TRUSTED_SCHEMA},
     {config_flag::legacy_file_format, SQLITE_DBCONFIG_LEGACY_FILE_FORMAT},
 };
-
-task<int> limit_by_sqlite(connection& db, int id) {
-  co_return co_await db.run([id](sqlite3* raw) { return sqlite3_limit(raw, id, -1); });
-}
-
-task<int> switch_by_sqlite(connection& db, int id) {
-  co_return co_await db.run([id](sqlite3* raw) {
-    int on = -1;
-    sqlite3_db_config(raw, id, -1, &on);
-    return on;
-  });
-}
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/endless.hpp"
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
@@ -7,6 +8,7 @@
 
 using namespace cosqlite;
 using namespace std::chrono_literals;
+using support::endless_read;
 using support::failure_of;
 using support::on_loop;
 using support::raw_database;
@@ -113,7 +115,7 @@ TEST_CASE("a statement runs again while a stream of it is open") {
 TEST_CASE("a statement under a deadline stops in time") {
   on_loop([]() -> task<> {
     connection db = co_await open(":memory:");
-    statement s = co_await db.prepare("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c");
+    statement s = co_await db.prepare(endless_read);
     co_await failure_of<timeout_error>(s.with(10ms).query());
     std::stop_source stop;
     stop.request_stop();

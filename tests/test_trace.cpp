@@ -1,6 +1,7 @@
 // What is being done: traces, and callbacks while a statement runs.
 
 #include "support/catch.hpp"
+#include "support/endless.hpp"
 #include "support/hooks.hpp"
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
@@ -12,6 +13,7 @@
 using cosqlite::connection;
 using cosqlite::subscription;
 using cosqlite::task;
+using support::endless_read;
 using support::failure_of;
 using support::journal;
 using support::lines;
@@ -46,8 +48,7 @@ TEST_CASE("a progress callback can stop the call that runs, and only it") {
     std::atomic<bool> stop{true};
     const auto check = [&stop] { return stop.load(); };
     const subscription s = co_await db.on_progress(100, check);
-    const char* endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
-    co_await failure_of<cosqlite::cancelled_error>(db.query(endless));
+    co_await failure_of<cosqlite::cancelled_error>(db.query(endless_read));
     stop = false;
     CHECK((co_await db.query_one<int>("SELECT 1")) == 1);
   });
@@ -55,17 +56,16 @@ TEST_CASE("a progress callback can stop the call that runs, and only it") {
 
 TEST_CASE("what a progress callback throws reaches the caller, and a deadline still works beside it") {
   with_database([](connection& db) -> task<> {
-    const char* endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     {
       std::atomic<int> calls{0};
       const auto counts = [&calls] { ++calls; };
       const subscription s = co_await db.on_progress(10'000, counts);
-      co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(500)).query(endless));
+      co_await failure_of<cosqlite::timeout_error>(db.with(std::chrono::milliseconds(500)).query(endless_read));
       CHECK(calls > 0);
     }
     const auto throws = []() -> bool { throw refusal("enough"); };
     const subscription s = co_await db.on_progress(10, throws);
-    co_await failure_of<refusal>(db.query(endless));
+    co_await failure_of<refusal>(db.query(endless_read));
   });
 }
 
