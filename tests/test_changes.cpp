@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 #include "support/changes.hpp"
 #include "support/database.hpp"
+#include "support/drain.hpp"
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
@@ -23,6 +24,7 @@ using support::all;
 using support::by_preupdate_hook;
 using support::by_update_hook;
 using support::describe;
+using support::drain;
 using support::failure_of;
 using support::lines;
 using support::table_t;
@@ -126,8 +128,7 @@ TEST_CASE("rows of a statement that returns them one by one are reported once it
       auto rows = db.stream<int>("INSERT INTO t(a) SELECT value FROM json_each('[1,2,3]') RETURNING id");
       const auto first = co_await rows.next();
       CHECK(first == 1);
-      while (co_await rows.next()) {
-      }
+      co_await drain(rows);
     }
     {
       const auto seen14 = co_await all(db, changes);

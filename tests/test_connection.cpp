@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/child_process.hpp"
 #include "support/database.hpp"
+#include "support/drain.hpp"
 #include "support/endless.hpp"
 #include "support/foreign.hpp"
 #include "support/foreign_calls.hpp"
@@ -22,6 +23,7 @@ using namespace std::chrono_literals;
 using foreign::hold;
 using foreign::insert;
 using support::child_process;
+using support::drain;
 using support::endless_read;
 using support::failure_of;
 using support::on_loop;
@@ -236,14 +238,7 @@ TEST_CASE("closing ends streams that are open") {
         db.stream<int>("WITH c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT n FROM c");
     CHECK(co_await rows.next() == 1);
     co_await db.close();
-    bool closed = false;
-    try {
-      while (co_await rows.next()) {
-      }
-    } catch (const closed_error&) {
-      closed = true;
-    }
-    CHECK(closed);
+    co_await failure_of<closed_error>(drain(rows));
   });
 }
 

@@ -1,6 +1,7 @@
 #include "support/abandonable.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/drain.hpp"
 #include "support/endless.hpp"
 #include "support/foreign.hpp"
 #include "support/on_loop.hpp"
@@ -25,6 +26,7 @@ using cosqlite::leased_connection;
 using cosqlite::pool;
 using cosqlite::task;
 using cosqlite::transaction;
+using support::drain;
 using support::endless_read;
 using support::failure_of;
 using support::on_loop;
@@ -197,13 +199,7 @@ TEST_CASE("a read transaction older than max_read_age is ended") {
     transaction tx = co_await lease.begin(cosqlite::tx_mode::deferred);
     CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == 90000);
     co_await cosqlite::sleep_for(std::chrono::milliseconds(120));
-    bool ended = false;
-    try {
-      while (auto v = co_await rows.next()) static_cast<void>(v);
-    } catch (const cosqlite::transaction_error&) {
-      ended = true;
-    }
-    CHECK(ended);
+    co_await failure_of<cosqlite::transaction_error>(drain(rows));
     co_await failure_of<cosqlite::transaction_error>(tx.query_one<int>("SELECT count(*) FROM t"));
     co_await tx.rollback();
     CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 90000);

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/drain.hpp"
 #include "support/on_loop.hpp"
 #include "support/one_table.hpp"
 #include <cosqlite/cosqlite.hpp>
@@ -11,6 +12,7 @@
 
 using namespace cosqlite;
 using support::contains;
+using support::drain;
 using support::failure_of;
 using support::on_loop;
 using support::raw_database;
@@ -159,8 +161,7 @@ TEST_CASE("table-valued functions that were used before work on after an image h
       n += co_await db->query_one<int>("SELECT count(*) > 0 FROM pragma_table_list");
       n += co_await db->query_one<int>("SELECT sum(value) FROM two()");
       dump_stream statements = db->dump();
-      while (auto sql = co_await statements.next()) {
-      }
+      co_await drain(statements);
       co_return n;
     };
     const auto two = [] { return std::vector<int>{4, 5}; };
