@@ -6,8 +6,8 @@
 #include <cosqlite/call.hpp>
 #include <cosqlite/detail/callable.hpp>
 #include <cosqlite/detail/operation.hpp>
+#include <cosqlite/detail/pause.hpp>
 #include <cosqlite/queries.hpp>
-#include <cosqlite/sleep.hpp>
 #include <cosqlite/task.hpp>
 
 #include <atomic>
@@ -201,7 +201,7 @@ task<body_result<F>> transact(call_site site, [[maybe_unused]] ref<executor> kee
       failure = std::current_exception();
     }
     if (attempt >= options.attempts || !worth_repeating(failure, site)) std::rethrow_exception(std::move(failure));
-    co_await sleep_for(jittered(pause, site));
+    co_await pause_for(jittered(pause, site), site.stop);
     pause *= 2;
   }
 }

@@ -217,8 +217,8 @@ void worker::sort_in(operation& op) noexcept {
 operation* worker::next() noexcept {
   if (operation* op = urgent_.pop()) return op;
   while (operation* op = owned_.pop()) {
-    // A lease's own calls wait for the transaction that was begun in it.
-    if (lease_ == 0 || op->owner != lease_ || owner_ == 0) return op;
+    // A lease's own calls wait for the transaction that was begun in it, and behind those that have waited for it.
+    if (lease_ == 0 || op->owner != lease_ || (owner_ == 0 && leased_.empty())) return op;
     leased_.push(*op);
   }
   if (owner_ == 0) {
