@@ -1,4 +1,4 @@
-#include "engine/bridge.hpp"
+#include "engine/due_batch.hpp"
 #include <cosqlite/detail/read_ahead.hpp>
 
 namespace cosqlite::detail {
@@ -30,27 +30,13 @@ operation_ref read_ahead::fetch(std::coroutine_handle<> waiter, bool& suspended,
   return op;
 }
 
-bool read_ahead::ready() noexcept {
-  if (ended_ || !from_) return true;
-  if (!first_ || !is_done(*first_)) return false;
-  // A reader that always finds its batch would never let the loop turn. A connection that has closed brings no more
-  // turns.
-  return !where_ || where_->is_gone() || !where_->loop_bridge().turn_is_over();
-}
+bool read_ahead::ready() noexcept { return ended_ || !from_ || is_at_hand(first_, where_); }
 
 bool read_ahead::wait(std::coroutine_handle<> waiter, const lineage* of_waiter) noexcept {
+  if (first_) return wait_for(*first_, where_, waiter);
   bool suspended = true;
-  if (!first_) {
-    first_ = fetch(waiter, suspended, of_waiter);
-    return suspended;
-  }
-  if (is_done(*first_) && !first_->counted) {
-    if (!where_ || where_->is_gone()) return false;
-    // Delivered already: once more, when the loop has turned.
-    where_->loop_bridge().deliver_next_turn(*first_);
-  }
-  first_->waiter = waiter;
-  return true;
+  first_ = fetch(waiter, suspended, of_waiter);
+  return suspended;
 }
 
 bool read_ahead::take() {

@@ -1,5 +1,5 @@
-#include "engine/bridge.hpp"
 #include "engine/cursor.hpp"
+#include "engine/due_batch.hpp"
 #include "engine/worker.hpp"
 #include <cosqlite/stream.hpp>
 
@@ -54,28 +54,13 @@ operation_ref stream_source::fetch(std::coroutine_handle<> waiter, bool& suspend
   return op;
 }
 
-bool stream_source::ready() noexcept {
-  if (ended_) return true;
-  if (!first_ || !is_done(*first_)) return false;
-  // A reader that always finds its batch would never let the loop turn. A connection that has closed brings no more turns.
-  return !where_ || where_->is_gone() || !where_->loop_bridge().turn_is_over();
-}
+bool stream_source::ready() noexcept { return ended_ || is_at_hand(first_, where_); }
 
 bool stream_source::wait(std::coroutine_handle<> waiter, const lineage* of_waiter) noexcept {
+  if (first_) return wait_for(*first_, where_, waiter);
   bool suspended = true;
-  if (!first_) {
-    first_ = fetch(waiter, suspended, of_waiter);
-    return suspended;
-  }
-  if (is_done(*first_)) {
-    // It came while we looked, or the loop is due: the record's delivery resumes us, unless it has been delivered.
-    if (!first_->counted) {
-      if (!where_ || where_->is_gone()) return false;
-      where_->loop_bridge().deliver_next_turn(*first_);
-    }
-  }
-  first_->waiter = waiter;
-  return true;
+  first_ = fetch(waiter, suspended, of_waiter);
+  return suspended;
 }
 
 bool stream_source::take() {
