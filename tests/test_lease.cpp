@@ -1,4 +1,5 @@
 // Whole connections of a pool, leased and given back clean.
+#include "support/abandonable.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
@@ -11,7 +12,9 @@
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -97,6 +100,73 @@ TEST_CASE("a lease that was given back refuses calls") {
     lease.release();
     CHECK(co_await db.query_one<int>("SELECT 1") == 1);
   });
+}
+
+namespace {
+
+/// Leases the writer, or the one reader, until it is told.
+task<> lease_into(std::optional<leased_connection>& lease, cosqlite::limited_pool db, bool writer) {
+  [[maybe_unused]] const bool local = true;
+  if (writer) {
+    lease.emplace(co_await db.acquire_writer());
+  } else {
+    lease.emplace(co_await db.acquire_reader());
+  }
+}
+/// The same, for a moment.
+task<> lease_once(cosqlite::limited_pool db, bool writer) {
+  std::optional<leased_connection> lease;
+  co_await lease_into(lease, db, writer);
+}
+
+/// How far the hand-over has come when whoever waits goes away.
+enum class moment { waiting, handed_over, leased };
+
+void leave(support::test_loop& loop, pool& db, bool writer, moment when, bool by_stop) {
+  INFO((writer ? "writer" : "reader") << " at " << static_cast<int>(when) << (by_stop ? " by stop" : " destroyed"));
+  const auto patient = db.with(std::chrono::nanoseconds(0));
+  std::optional<leased_connection> first;
+  loop.run(lease_into(first, patient, writer));
+  std::stop_source stop;
+  std::optional<std::string> outcome;
+  // The loop stands still meanwhile: nothing is delivered.
+  support::abandonable waiter = support::start(lease_once(db.with(stop.get_token()), writer), outcome);
+  CHECK(db.stats().waiting >= 1);
+  first.reset();
+  while (when != moment::waiting && db.stats().waiting != 0) std::this_thread::yield();
+  while (when == moment::leased && db.stats().leased == 0) std::this_thread::yield();
+  CHECK_FALSE(outcome.has_value());
+  if (by_stop) {
+    stop.request_stop();
+    loop.run(support::until([&] { return outcome.has_value(); }));
+    CHECK((outcome == "finished" || (outcome == "cancelled" && when != moment::leased)));
+  } else {
+    waiter.destroy();
+  }
+  // It is there for the next one, and for nobody else.
+  loop.run(lease_once(patient, writer));
+}
+
+}  // namespace
+
+TEST_CASE("whoever goes away while a connection is handed to him does not take it along") {
+  const temp_database file;
+  support::test_loop loop;
+  std::optional<pool> db(loop.run(open_with_readers(file.path(), 1)));
+  for (int round = 0; round < 50; ++round) {
+    for (const bool writer : {false, true}) {
+      for (const moment when : {moment::waiting, moment::handed_over, moment::leased}) {
+        for (const bool by_stop : {false, true}) leave(loop, *db, writer, when, by_stop);
+      }
+    }
+  }
+  const auto close = [](pool& p) -> task<> {
+    [[maybe_unused]] const bool local = true;
+    co_await p.close();
+  };
+  loop.run(close(*db));
+  CHECK(db->stats().waiting == 0);
+  CHECK(db->stats().leased == 0);
 }
 
 TEST_CASE("leases of a pool in memory are all of its one connection") {
