@@ -76,7 +76,7 @@ class snapshot {
   snapshot(const snapshot&) = delete;
   snapshot& operator=(const snapshot&) = delete;
   ~snapshot() {
-    if (own_ && !at_.in_autocommit()) at_.run_text("ROLLBACK");
+    if (own_) at_.roll_back();
   }
   [[nodiscard]] int code() const noexcept { return rc_; }
 

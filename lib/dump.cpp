@@ -122,7 +122,8 @@ void run_next(worker& at, operation& op) {
 
 void run_first(worker& at, operation& op) {
   dumping& d = dump_of(op);
-  const bool own = op.owner == 0;
+  // A lease's owner has no transaction yet; somebody's own BEGIN has one.
+  const bool own = (op.owner == 0 || op.owner != at.owner()) && at.in_autocommit();
   if (own) {
     at.begin(op, op.serial, "BEGIN");
     if (at.owner() == 0) return;

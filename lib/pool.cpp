@@ -101,35 +101,34 @@ pool_stats pool_core::stats() const {
 
 // ------------------------------------------------------------------------------------------------------------- leases
 
-call<leased_connection> acquire(const call_site& site, const std::source_location& where) {
-  return make_callable(
-      site,
-      [](worker& at, operation& op) {
-        auto held = std::make_unique<possession>(possession::kind::lease, at, at.group(), op.serial, nullptr);
-        op.gives = held.get();
-        at.begin_lease(op.serial);
-        // Nobody waits for it any more: dropping the result gives it back at once.
-        return leased_connection(ref<executor>(&at), std::move(held));
-      },
-      where);
-}
-
 namespace {
 
-struct return_lease {
-  void operator()(worker& at, operation& op) const noexcept { at.end_lease(op); }
-};
+void run_give_back(worker& at, operation& op) { at.end_lease(op); }
+
+constexpr operation_type give_back_operation{.run = &run_give_back, .urgent = true};
 
 }  // namespace
 
+call<leased_connection> acquire(const call_site& site, const std::source_location& where) {
+  // There may be no memory for it when the lease is dropped.
+  auto work = [give_back = make_operation({}, give_back_operation)](worker& at, operation& op) mutable {
+    auto held = std::make_unique<possession>(possession::kind::lease, at, at.group(), op.serial, nullptr);
+    op.gives = held.get();
+    at.begin_lease(op.serial);
+    // Nobody waits for it any more: dropping the result gives it back at once.
+    return leased_connection(ref<executor>(&at), std::move(held), std::move(give_back));
+  };
+  return make_callable(site, std::move(work), where);
+}
+
 }  // namespace detail
 
-leased_connection::leased_connection(detail::ref<detail::executor> where,
-                                     std::unique_ptr<detail::possession> held) noexcept
-    : where_(std::move(where)), held_(std::move(held)) {}
+leased_connection::leased_connection(detail::ref<detail::executor> where, std::unique_ptr<detail::possession> held,
+                                     detail::operation_ref give_back) noexcept
+    : where_(std::move(where)), held_(std::move(held)), give_back_(std::move(give_back)) {}
 
 leased_connection::leased_connection(leased_connection&& other) noexcept
-    : where_(std::move(other.where_)), held_(std::move(other.held_)) {
+    : where_(std::move(other.where_)), held_(std::move(other.held_)), give_back_(std::move(other.give_back_)) {
   if (held_) held_->pass_on();
 }
 
@@ -138,6 +137,7 @@ leased_connection& leased_connection::operator=(leased_connection&& other) noexc
   release();
   where_ = std::move(other.where_);
   held_ = std::move(other.held_);
+  give_back_ = std::move(other.give_back_);
   if (held_) held_->pass_on();
   return *this;
 }
@@ -146,13 +146,9 @@ leased_connection::~leased_connection() { release(); }
 
 void leased_connection::release() noexcept {
   if (!held_) return;
-  using kind = detail::callable_type<detail::return_lease, void>;
-  detail::call_site s;
-  s.where = where_.get();
-  s.owner = std::exchange(held_, nullptr)->id();
-  detail::operation_ref op = detail::make_operation(s, kind::urgent);
-  op->closure = std::make_unique<detail::callable_holder<detail::return_lease>>(detail::return_lease());
-  detail::start_detached(std::move(op));
+  give_back_->where = where_;
+  give_back_->owner = std::exchange(held_, nullptr)->id();
+  detail::start_detached(std::move(give_back_));
 }
 
 detail::call_site leased_connection::site() const noexcept {

@@ -3,6 +3,8 @@
 #include <cosqlite/transaction.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <random>
 
 namespace cosqlite {
@@ -210,16 +212,22 @@ namespace detail {
 
 namespace {
 
-std::string savepoint_text(const char* verb, std::size_t depth) {
-  return std::string(verb) + " cosqlite_savepoint" + std::to_string(depth);
-}
+/// A statement about the savepoint at \p depth, without memory from the heap.
+class savepoint_text {
+ public:
+  savepoint_text(const char* verb, std::size_t depth) noexcept {
+    std::snprintf(text_.data(), text_.size(), "%s cosqlite_savepoint%zu", verb, depth);
+  }
+  [[nodiscard]] const char* c_str() const noexcept { return text_.data(); }
 
-void run_or_fail(worker& at, operation& op, const std::string& sql) {
-  if (const int rc = at.run_text(sql.c_str()); rc != SQLITE_OK) at.fail(op, rc, sql);
-}
+ private:
+  std::array<char, 64> text_{};
+};
 
 std::uint64_t open_savepoint(worker& at, operation& op) {
-  run_or_fail(at, op, savepoint_text("SAVEPOINT", at.savepoints.size() + 1));
+  at.savepoints.reserve(at.savepoints.size() + 1);
+  const savepoint_text sql("SAVEPOINT", at.savepoints.size() + 1);
+  if (const int rc = at.run_text(sql.c_str()); rc != SQLITE_OK) at.fail(op, rc, sql.c_str());
   at.savepoints.push_back(op.serial);
   return op.serial;
 }
@@ -237,23 +245,41 @@ void end_savepoint(worker& at, operation& op, std::uint64_t number, bool undo) {
   if (depth != at.savepoints.size()) {
     throw misuse_error("a savepoint inside this one is still open: savepoints end in reverse order", d);
   }
-  if (undo) run_or_fail(at, op, savepoint_text("ROLLBACK TO", depth));
-  run_or_fail(at, op, savepoint_text("RELEASE", depth));
+  const auto run = [&at, &op, undo](const savepoint_text& sql) {
+    const int rc = undo ? at.undo(sql.c_str()) : at.run_text(sql.c_str());
+    if (rc != SQLITE_OK) at.fail(op, rc, sql.c_str());
+  };
+  if (undo) run(savepoint_text("ROLLBACK TO", depth));
+  run(savepoint_text("RELEASE", depth));
   at.savepoints.pop_back();
 }
 
-/// A savepoint that was dropped takes those inside it along.
-void drop_savepoint(worker& at, const operation& op, std::uint64_t number) noexcept {
-  const std::size_t depth = depth_of(at, number);
+struct drop_job final : holder {
+  std::uint64_t number = 0;
+};
+
+/// A savepoint that was dropped takes those inside it along; one that cannot be undone takes the transaction.
+void run_drop(worker& at, operation& op) {
+  const std::size_t depth = depth_of(at, static_cast<const drop_job&>(*op.closure).number);
   if (depth == 0 || op.owner != at.owner() || at.in_autocommit()) return;
-  at.run_text(savepoint_text("ROLLBACK TO", depth).c_str());
-  at.run_text(savepoint_text("RELEASE", depth).c_str());
+  const bool undone = at.undo(savepoint_text("ROLLBACK TO", depth).c_str()) == SQLITE_OK &&
+                      at.undo(savepoint_text("RELEASE", depth).c_str()) == SQLITE_OK;
+  if (!undone) at.roll_back();
   at.savepoints.resize(depth - 1);
 }
 
+constexpr operation_type drop_operation{.run = &run_drop, .urgent = true};
+
 call<savepoint> begin_savepoint(const call_site& site, const std::source_location& where) {
-  return make_callable(
-      site, [site](worker& at, operation& op) { return savepoint(site, open_savepoint(at, op)); }, where);
+  operation_ref undo = make_operation({}, drop_operation);
+  undo->closure = std::make_unique<drop_job>();
+  auto work = [site, undo = std::move(undo), ended = std::make_shared<std::atomic<bool>>(false)](
+                  worker& at, operation& op) mutable {
+    const std::uint64_t number = open_savepoint(at, op);
+    static_cast<drop_job&>(*undo->closure).number = number;
+    return savepoint(site, number, std::move(ended), std::move(undo));
+  };
+  return make_callable(site, std::move(work), where);
 }
 
 call<> finish_savepoint(const call_site& site, std::uint64_t number, bool undo,
@@ -273,17 +299,16 @@ call<> finish_savepoint(const call_site& site, std::uint64_t number, bool undo,
 
 call<savepoint> transaction::savepoint(std::source_location where) { return detail::begin_savepoint(site(), where); }
 
-savepoint::savepoint(detail::call_site site, std::uint64_t number) noexcept
-    : site_(std::move(site)),
-      where_(site_.where),
-      number_(number),
-      ended_(std::make_shared<std::atomic<bool>>(false)) {}
+savepoint::savepoint(detail::call_site site, std::uint64_t number, std::shared_ptr<std::atomic<bool>> ended,
+                     detail::operation_ref undo) noexcept
+    : site_(std::move(site)), where_(site_.where), number_(number), ended_(std::move(ended)), undo_(std::move(undo)) {}
 
 savepoint::savepoint(savepoint&& other) noexcept
     : site_(other.site_),
       where_(std::move(other.where_)),
       number_(std::exchange(other.number_, 0)),
-      ended_(std::move(other.ended_)) {}
+      ended_(std::move(other.ended_)),
+      undo_(std::move(other.undo_)) {}
 
 savepoint& savepoint::operator=(savepoint&& other) noexcept {
   if (this == &other) return *this;
@@ -292,6 +317,7 @@ savepoint& savepoint::operator=(savepoint&& other) noexcept {
   where_ = std::move(other.where_);
   number_ = std::exchange(other.number_, 0);
   ended_ = std::move(other.ended_);
+  undo_ = std::move(other.undo_);
   return *this;
 }
 
@@ -301,14 +327,9 @@ void savepoint::drop() noexcept {
   const bool open = is_open();
   const std::uint64_t number = std::exchange(number_, 0);
   if (!open || number == 0) return;
-  auto work = [number](detail::worker& at, detail::operation& op) { detail::drop_savepoint(at, op, number); };
-  using kind = detail::callable_type<decltype(work), void>;
-  detail::call_site s;
-  s.where = where_.get();
-  s.owner = site_.owner;
-  detail::operation_ref op = detail::make_operation(s, kind::urgent);
-  op->closure = std::make_unique<detail::callable_holder<decltype(work)>>(work);
-  detail::start_detached(std::move(op));
+  undo_->where = detail::ref<detail::executor>(where_.get());
+  undo_->owner = site_.owner;
+  detail::start_detached(std::move(undo_));
 }
 
 call<> savepoint::release(std::source_location where) {

@@ -106,3 +106,31 @@ TEST_CASE("an authorizer is told which trigger or view asks, and sees pragmas, f
       R"(CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE TABLE log(t); CREATE VIEW v AS SELECT id FROM t;
          CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log VALUES (1); END)");
 }
+
+TEST_CASE("nobody is asked when a transaction is undone, but when a ROLLBACK is in the call's own SQL") {
+  with_database([](connection& db) -> task<> {
+    const auto never = [](const authorization& q) {
+      const bool undoes = (q.action == authorizer_action::transaction && q.first == "ROLLBACK") ||
+                          (q.action == authorizer_action::savepoint && q.first != "BEGIN");
+      return undoes ? authorizer_answer::deny : authorizer_answer::allow;
+    };
+    const subscription s = co_await db.authorize(never);
+    const auto before = co_await db.query_one<int>("SELECT count(*) FROM t");
+    {
+      cosqlite::transaction tx = co_await db.begin();
+      co_await tx.execute("INSERT INTO t(a) VALUES (7)");
+      {
+        const cosqlite::savepoint point = co_await tx.savepoint();
+        co_await tx.execute("INSERT INTO t(a) VALUES (8)");
+      }
+      CHECK(co_await tx.query_one<int>("SELECT count(*) FROM t") == before + 1);
+      cosqlite::savepoint second = co_await tx.savepoint();
+      co_await second.rollback();
+    }
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == before);
+    co_await db.execute("BEGIN");
+    const auto e = co_await failure_of<cosqlite::error>(db.execute("ROLLBACK"));
+    CHECK(e.primary() == SQLITE_AUTH);
+    co_await db.execute("COMMIT");
+  });
+}

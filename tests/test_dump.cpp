@@ -346,6 +346,34 @@ TEST_CASE("a dump is one snapshot: other calls on its connection wait for it, ot
   });
 }
 
+TEST_CASE("a dump through a lease is one snapshot too, and leaves no transaction behind") {
+  temp_database at;
+  on_loop([&]() -> task<> {
+    cosqlite::pool db = co_await cosqlite::pool::open(at.path());
+    co_await db.execute_script("CREATE TABLE t(a); CREATE TABLE z(a)");
+    std::vector<std::string> rows(5000, std::string(100, 'r'));
+    co_await db.execute_many("INSERT INTO t VALUES(?)", rows);
+    raw_database other(at.path());
+    cosqlite::leased_connection writer = co_await db.acquire_writer();
+    dump_stream statements = writer.dump();
+    auto first = co_await statements.next();
+    other.execute("INSERT INTO z VALUES('foreign')");
+    int count = 0;
+    while (auto sql = co_await statements.next()) {
+      CHECK_FALSE(contains(*sql, "foreign"));
+      ++count;
+    }
+    CHECK(count > 5000);
+    CHECK_FALSE(co_await writer.in_transaction());
+    co_await writer.execute_script("BEGIN; INSERT INTO z VALUES('mine')");
+    dump_stream inside = writer.dump();
+    bool seen = false;
+    while (auto sql = co_await inside.next()) seen = seen || contains(*sql, "mine");
+    CHECK(seen);
+    CHECK(co_await writer.in_transaction());
+  });
+}
+
 TEST_CASE("a dump that is left early lets its connection go on at once") {
   temp_database at;
   on_loop([&]() -> task<> {

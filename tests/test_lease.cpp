@@ -307,3 +307,72 @@ TEST_CASE("a leased connection that cannot be cleaned is replaced, and the pool 
     co_await db.close();
   });
 }
+
+TEST_CASE("every call of a connection can be made through a lease") {
+  const temp_database file;
+  const temp_database copy;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    leased_connection c = co_await db.acquire_writer();
+    co_await c.execute_script("INSERT INTO t(v) VALUES (1); INSERT INTO t(v) VALUES (x'0203')");
+    const std::vector<int> more{3, 4};
+    co_await c.execute_many("INSERT INTO t(v) VALUES (?)", more);
+    CHECK(co_await c.query_one<int>("SELECT count(*) FROM t") == 4);
+    CHECK((co_await c.query_optional<int>("SELECT v FROM t WHERE id = 3")) == 3);
+    int streamed = 0;
+    {
+      auto rows = c.stream<int>("SELECT id FROM t");
+      while (auto id = co_await rows.next()) streamed += *id;
+    }
+    CHECK(streamed == 10);
+    cosqlite::statement add = co_await c.prepare("INSERT INTO t(v) VALUES (?)");
+    co_await add.execute(5);
+    const auto body = [](transaction& tx) -> task<> {
+      cosqlite::savepoint point = co_await tx.savepoint();
+      co_await point.execute("INSERT INTO t(v) VALUES (6)");
+      co_await point.release();
+    };
+    co_await c.transact(body);
+    cosqlite::blob blob = co_await c.open_blob({.table = "t", .column = "v", .rowid = 2});
+    CHECK(blob.size() == 2);
+    co_await blob.close();
+    CHECK((co_await c.backup(copy.path())).remaining == 0);
+    const cosqlite::bytes image = co_await c.serialize();
+    CHECK_FALSE(image.empty());
+    std::vector<std::string> text;
+    {
+      auto dump = c.dump();
+      while (auto sql = co_await dump.next()) text.push_back(*sql);
+    }
+    co_await c.execute("DROP TABLE t");
+    co_await c.restore(text);
+    CHECK(co_await c.query_one<int>("SELECT count(*) FROM t") == 6);
+    co_await c.create_function("twice", [](int n) { return 2 * n; });
+    co_await c.create_collation("backwards", [](std::string_view a, std::string_view b) { return b <=> a; });
+    CHECK(co_await c.query_one<int>("SELECT twice(id) FROM t ORDER BY v COLLATE backwards LIMIT 1") > 0);
+    cosqlite::session session = co_await c.create_session("t");
+    co_await c.execute("DELETE FROM t WHERE id = 1");
+    CHECK_FALSE(co_await session.is_empty());
+    const cosqlite::changeset taken = co_await session.changeset();
+    co_await c.execute("INSERT INTO t(id, v) VALUES (1, 1)");
+    co_await c.apply(taken);
+    CHECK(co_await c.query_one<int>("SELECT count(*) FROM t") == 5);
+    co_await c.checkpoint();
+    co_await c.limit(cosqlite::limit_kind::length);
+    CHECK((co_await c.query_plan("SELECT v FROM t")).scans());
+    CHECK((co_await c.stats()).calls > 0);
+    CHECK_FALSE(co_await c.in_transaction());
+  });
+}
+
+TEST_CASE("a script runs through a lease") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_table(file.path());
+    leased_connection writer = co_await db.acquire_writer();
+    co_await writer.execute_script("INSERT INTO t(v) VALUES (1); INSERT INTO t(v) VALUES (2)");
+    CHECK(co_await writer.query_one<int>("SELECT count(*) FROM t") == 2);
+    leased_connection reader = co_await db.acquire_reader();
+    co_await reader.execute_script("SELECT 1; SELECT count(*) FROM t");
+  });
+}

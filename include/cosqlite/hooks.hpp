@@ -262,7 +262,8 @@ class hook_calls {
  public:
   /// Asks `fn(const authorization&)` for an authorizer_answer (void: allow) about everything that a statement does,
   /// when the statement is prepared. Statements prepared before are asked about anew at their next run. The strictest
-  /// answer of several authorizers counts. `deny` makes the call fail with SQLITE_AUTH.
+  /// answer of several authorizers counts. `deny` makes the call fail with SQLITE_AUTH. Nobody is asked when a
+  /// transaction or savepoint is rolled back, other than by a ROLLBACK in your own SQL.
   template <class F>
   [[nodiscard]] call<subscription> authorize(F&& fn, std::source_location where = std::source_location::current()) {
     return detail::add_authorizer(

@@ -82,7 +82,8 @@ class limited_lease : public connection_calls<limited_lease> {
 /// is replaced. Move-only.
 class COSQLITE_API leased_connection : public connection_calls<leased_connection> {
  public:
-  leased_connection(detail::ref<detail::executor> where, std::unique_ptr<detail::possession> held) noexcept;
+  leased_connection(detail::ref<detail::executor> where, std::unique_ptr<detail::possession> held,
+                    detail::operation_ref give_back) noexcept;
   leased_connection(leased_connection&&) noexcept;
   leased_connection& operator=(leased_connection&&) noexcept;
   ~leased_connection();
@@ -101,6 +102,7 @@ class COSQLITE_API leased_connection : public connection_calls<leased_connection
  private:
   detail::ref<detail::executor> where_;
   std::unique_ptr<detail::possession> held_;
+  detail::operation_ref give_back_;  // for when it is dropped, where there may be no memory for a new call
 };
 
 /// What a pool and its `with` views share: reads go to a free reader, writes to the writer, in order. `changes()` has

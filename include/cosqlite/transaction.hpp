@@ -96,7 +96,8 @@ class COSQLITE_API transaction : public queries<transaction>, public blob_calls<
 /// transaction, it is the same. Dropping it unfinished undoes what came after it and releases it.
 class COSQLITE_API savepoint : public queries<savepoint>, public blob_calls<savepoint> {
  public:
-  savepoint(detail::call_site site, std::uint64_t number) noexcept;
+  savepoint(detail::call_site site, std::uint64_t number, std::shared_ptr<std::atomic<bool>> ended,
+            detail::operation_ref undo) noexcept;
   savepoint(savepoint&&) noexcept;
   savepoint& operator=(savepoint&&) noexcept;
   ~savepoint();
@@ -119,6 +120,7 @@ class COSQLITE_API savepoint : public queries<savepoint>, public blob_calls<save
   detail::ref<detail::executor> where_;
   std::uint64_t number_ = 0;
   std::shared_ptr<std::atomic<bool>> ended_;  // shared with the calls that end it
+  detail::operation_ref undo_;                // for when it is dropped, where there may be no memory for a new call
 };
 
 /// A transaction under a deadline or a stop token.

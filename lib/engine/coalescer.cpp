@@ -181,7 +181,7 @@ void coalescer::end_writes() noexcept {
   if (!lost_) lost_ = at_.run_text("COMMIT") != SQLITE_OK;
   if (!lost_) return;
   count_up(at_.counted.lost_groups);
-  if (!at_.in_autocommit()) at_.run_text("ROLLBACK");
+  at_.roll_back();
   sqlite3_set_last_insert_rowid(at_.db_, rowid_before_);
   replay();
 }

@@ -200,11 +200,9 @@ class all_or_nothing {
   all_or_nothing& operator=(const all_or_nothing&) = delete;
   ~all_or_nothing() {
     if (done_ || at_.in_autocommit()) return;
-    if (own_) {
-      at_.run_text("ROLLBACK");
-    } else {
-      at_.run_text("ROLLBACK TO cosqlite_call");
-      at_.run_text("RELEASE cosqlite_call");
+    // What cannot be undone by itself takes the transaction along.
+    if (own_ || at_.undo("ROLLBACK TO cosqlite_call") != SQLITE_OK || at_.undo("RELEASE cosqlite_call") != SQLITE_OK) {
+      at_.roll_back();
     }
   }
   void commit(operation& op) {
@@ -305,7 +303,9 @@ void run_script(worker& at, operation& op) {
   while (next < end) {
     if (at.stop_requested()) at.fail(op, SQLITE_INTERRUPT);
     // The statement that ended the transaction was the last one that may run in it.
-    if (op.owner != 0 && at.in_autocommit()) std::rethrow_exception(transaction_ended_error(op, true));
+    if (op.owner != 0 && op.owner == at.owner() && at.in_autocommit()) {
+      std::rethrow_exception(transaction_ended_error(op, true));
+    }
     sqlite3_stmt* stmt = nullptr;
     const char* tail = nullptr;
     int rc = at.compile_script_statement(next, static_cast<int>(end - next) + 1, &stmt, &tail);

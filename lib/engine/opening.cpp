@@ -295,7 +295,7 @@ int worker::on_authorize(void* self, int action, const char* a, const char* b, c
     w->callback_threw(std::current_exception());
     return SQLITE_DENY;
   }
-  return w->authorizer ? w->authorizer->authorize(action, a, b, schema, trigger) : SQLITE_OK;
+  return w->authorizer && !w->asks_nobody_ ? w->authorizer->authorize(action, a, b, schema, trigger) : SQLITE_OK;
 }
 
 bool worker::ask_encoding() noexcept {

@@ -6,11 +6,23 @@
 
 namespace cosqlite::detail {
 
-void worker::check_owner(const operation& op) const {
-  if (op.owner == 0 || op.type->urgent) return;
-  if (op.owner == lease_) return;
+void worker::check_owner(const operation& op) {
+  if (op.type->urgent) return;
+  if (rollback_owed_) pay_rollback(op);
+  if (op.owner == 0 || op.owner == lease_) return;
   if (op.owner != owner_) std::rethrow_exception(transaction_ended_error(op, false));
   if (owner_lost_ && !op.type->ends) std::rethrow_exception(transaction_ended_error(op, true));
+}
+
+/// Nothing may slip into a transaction that should be gone.
+void worker::pay_rollback(const operation& op) {
+  if (roll_back()) {
+    owner_lost_ = owner_ != 0;
+    return;
+  }
+  throw transaction_error(
+      "a transaction that has ended could not be rolled back: " + std::string(sqlite3_errmsg(db_)) + "; try again",
+      {sqlite3_extended_errcode(db_), std::string(sql_of(op)), op.location});
 }
 
 void worker::begin(operation& op, std::uint64_t id, const char* sql) {
@@ -57,7 +69,12 @@ void worker::tell_ended(std::uint64_t owner) noexcept {
 bool worker::end_transaction() noexcept {
   tell_ended(std::exchange(owner_, 0));
   owner_lost_ = false;
-  return in_autocommit() || run_text("ROLLBACK") == SQLITE_OK || in_autocommit();
+  return roll_back();
+}
+
+bool worker::roll_back() noexcept {
+  rollback_owed_ = !in_autocommit() && undo("ROLLBACK") != SQLITE_OK && !in_autocommit();
+  return !rollback_owed_;
 }
 
 void worker::begin_lease(std::uint64_t id) noexcept {

@@ -61,7 +61,7 @@ void read_snapshot::leave() noexcept {
 
 void read_snapshot::end() noexcept {
   open_ = false;
-  if (!at_.in_autocommit() && at_.run_text("COMMIT") != SQLITE_OK && !at_.in_autocommit()) at_.run_text("ROLLBACK");
+  if (!at_.in_autocommit() && at_.run_text("COMMIT") != SQLITE_OK) at_.roll_back();
 }
 
 bool read_snapshot::is_old() const noexcept {

@@ -29,7 +29,7 @@ bool worker::end_old_reads() noexcept {
     c = next;
   }
   if (owner_ != 0 && owner_since_ < limit && !in_autocommit()) {
-    run_text("ROLLBACK");
+    roll_back();
     owner_lost_ = true;
   }
   return ended;

@@ -326,7 +326,7 @@ void worker::execute(operation& op) noexcept {
     spoilt_ = false;
     undone_ = true;
     // Its rows may stand in the wrong order in an index.
-    if (!in_autocommit() && sqlite3_total_changes64(db_) != changes) run_text("ROLLBACK");
+    if (sqlite3_total_changes64(db_) != changes) roll_back();
   }
   // What SQLite ended behind the transaction's back must not go on statement by statement.
   if (owner_ != 0 && op.owner == owner_ && in_autocommit()) owner_lost_ = true;
@@ -398,6 +398,15 @@ int worker::run_text(const char* sql) noexcept {
   } catch (...) {
     return SQLITE_NOMEM;
   }
+}
+
+int worker::undo(const char* sql) noexcept {
+  if (!authorizer) return run_text(sql);
+  asks_nobody_ = true;
+  // Not kept among the statements: the authorizer has not been asked about this one.
+  const int rc = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
+  asks_nobody_ = false;
+  return rc;
 }
 
 void worker::guard_commits() noexcept {

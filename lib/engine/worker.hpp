@@ -179,6 +179,8 @@ class worker final : public executor {
   void rollback(operation& op);
   /// Rolls back whatever is open and forgets who owned it. True: it went well, or there was nothing.
   bool end_transaction() noexcept;
+  /// Rolls back whatever is open. What cannot be rolled back now (there is no memory) is before the next call.
+  bool roll_back() noexcept;
   /// BEGIN IMMEDIATE in the name of \p op: its deadline and stop count. What stopped it becomes its error.
   int begin_for(operation& op) noexcept;
   /// Lets the progress handler stop the statement at \p until (0: no more). Gives whether it did, and forgets it.
@@ -197,6 +199,8 @@ class worker final : public executor {
   int step(sqlite3_stmt* stmt) noexcept;
   /// Runs one of the library's own statements; gives SQLite's code.
   int run_text(const char* sql) noexcept;
+  /// The same for one that undoes something, which no authorizer can deny.
+  int undo(const char* sql) noexcept;
   /// Throws what made \p rc: the exception of a callback, the call's stop, or SQLite's error.
   [[noreturn]] void fail(operation& op, int rc);
   [[noreturn]] void fail(const operation& op, int rc, std::string_view sql);
@@ -300,7 +304,8 @@ class worker final : public executor {
   }
   void run(operation& op) noexcept;
   void execute(operation& op) noexcept;
-  void check_owner(const operation& op) const;
+  void check_owner(const operation& op);
+  void pay_rollback(const operation& op);
   void restore_busy_handler() noexcept;
   void finish(operation& op) noexcept;
   void checkpoint_when_due() noexcept;
@@ -373,6 +378,8 @@ class worker final : public executor {
   std::int64_t busy_since_ = 0;
   std::uint64_t owner_ = 0;
   bool owner_lost_ = false;
+  bool rollback_owed_ = false;  // of a transaction that nobody has any more
+  bool asks_nobody_ = false;    // the authorizer
   std::uint64_t lease_ = 0;
   bool lease_began_idle_ = true;   // nothing of anybody else's was open
   bool settings_changed_ = false;  // by the user of the lease
