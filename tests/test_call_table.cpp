@@ -96,13 +96,15 @@ class released_in_the_end {
   trap& trap_;
 };
 
-/// Nothing of what was done before is still at work when it returns.
-task<> come_to_rest(world& w) {
+/// Nothing of what was done before is still at work when it returns, and the call under test has something to do.
+task<> come_to_rest(world& w, std::string_view name) {
   const auto nothing = [](sqlite3*) {};
   if (w.db || !w.leases.empty()) co_await run_there(w, nothing);
   if (!w.pool || !w.leases.empty()) co_return;
-  cosqlite::leased_connection reader = co_await w.pool->acquire_reader();
-  co_await reader.run(nothing);
+  if (name != "acquire_reader") {
+    cosqlite::leased_connection reader = co_await w.pool->acquire_reader();
+    co_await reader.run(nothing);
+  }
   cosqlite::leased_connection writer = co_await w.pool->acquire_writer();
   co_await writer.run(nothing);
 }
@@ -119,7 +121,7 @@ void check_outcome_of_running(trial& t) {
 bool try_running(trap& inside, const case_of_call& what, way_out how, int nth, std::chrono::milliseconds patience) {
   INFO(what.name << " running, met at " << nth << ", ended by " << names_of_ways_out[static_cast<int>(how)]);
   trial t(what, how, patience);
-  t.loop.run(come_to_rest(t.w));
+  t.loop.run(come_to_rest(t.w, what.name));
   const released_in_the_end in_the_end(inside);
   inside.set(nth);
   t.begin();
@@ -204,6 +206,7 @@ bool try_done(const case_of_call& what, way_out how, std::chrono::milliseconds p
 }  // namespace
 
 TEST_CASE("every call that is queued ends in every way without having run") {
+  const trap never_set;
   for (const case_of_call& what : all) {
     for (const way_out how : ways_out) try_queued(what, how);
   }
@@ -223,6 +226,7 @@ TEST_CASE("every call that runs ends in every way, with the outcome that it is t
 }
 
 TEST_CASE("every call that is done but not delivered stays done, whatever ends it") {
+  const trap never_set;
   for (const case_of_call& what : all) {
     // What takes several calls is done only when the loop has turned; what a pool does is done by its connections.
     if (!what.one_call || what.on == made_on::pool) continue;

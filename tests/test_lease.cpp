@@ -312,7 +312,7 @@ TEST_CASE("every call of a connection can be made through a lease") {
   const temp_database file;
   const temp_database copy;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
+    pool db = co_await open_pool_with_table(file.path());
     leased_connection c = co_await db.acquire_writer();
     co_await c.execute_script("INSERT INTO t(v) VALUES (1); INSERT INTO t(v) VALUES (x'0203')");
     const std::vector<int> more{3, 4};
@@ -365,13 +365,10 @@ TEST_CASE("every call of a connection can be made through a lease") {
   });
 }
 
-TEST_CASE("a script runs through a lease") {
+TEST_CASE("a script runs through a leased reader") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    pool db = co_await open_with_table(file.path());
-    leased_connection writer = co_await db.acquire_writer();
-    co_await writer.execute_script("INSERT INTO t(v) VALUES (1); INSERT INTO t(v) VALUES (2)");
-    CHECK(co_await writer.query_one<int>("SELECT count(*) FROM t") == 2);
+    pool db = co_await open_pool_with_table(file.path());
     leased_connection reader = co_await db.acquire_reader();
     co_await reader.execute_script("SELECT 1; SELECT count(*) FROM t");
   });

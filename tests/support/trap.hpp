@@ -11,8 +11,9 @@
 
 namespace support {
 
-/// Holds other threads inside SQLite: where a statement begins, and where a file is read, written or locked. Connections
-/// that are opened while it lives are in it. One at a time; none of them may outlive it.
+/// Holds other threads inside SQLite: where a statement begins, where a file is read, written or locked, where a
+/// statement that reads from `trapped` is compiled, and where the function twice() goes. Connections that are opened
+/// while it lives are in it. One at a time; none of them may outlive it.
 class trap {
  public:
   trap() : below_(sqlite3_vfs_find(nullptr)), vfs_(*below_) {
@@ -21,12 +22,12 @@ class trap {
     vfs_.zName = "trap";
     vfs_.xOpen = &open;
     REQUIRE(sqlite3_vfs_register(&vfs_, 1) == SQLITE_OK);
-    REQUIRE(sqlite3_auto_extension(reinterpret_cast<void (*)()>(&trace)) == SQLITE_OK);
+    REQUIRE(sqlite3_auto_extension(reinterpret_cast<void (*)()>(&set_on)) == SQLITE_OK);
   }
   trap(const trap&) = delete;
   trap& operator=(const trap&) = delete;
   ~trap() {
-    sqlite3_cancel_auto_extension(reinterpret_cast<void (*)()>(&trace));
+    sqlite3_cancel_auto_extension(reinterpret_cast<void (*)()>(&set_on));
     sqlite3_vfs_unregister(&vfs_);
     sqlite3_vfs_register(below_, 1);
     here() = nullptr;
@@ -62,8 +63,45 @@ class trap {
     pass_by();
     return 0;
   }
-  static int trace(sqlite3* db, char**, const void*) {
+  static int set_on(sqlite3* db, char**, const void*) {
+    const auto nothing = [](sqlite3_context* to, int, sqlite3_value**) { sqlite3_result_null(to); };
+    const auto gone = [](void*) { pass_by(); };
+    sqlite3_create_function_v2(db, "twice", 1, SQLITE_UTF8, nullptr, nothing, nullptr, nullptr, gone);
+    sqlite3_create_module_v2(db, "trapped", &table(), nullptr, nullptr);
     return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, &on_statement, nullptr);
+  }
+  /// A table without rows.
+  static const sqlite3_module& table() {
+    static const sqlite3_module module = [] {
+      sqlite3_module m{};
+      m.xConnect = [](sqlite3* db, void*, int, const char* const*, sqlite3_vtab** made, char**) {
+        *made = new sqlite3_vtab{};
+        return sqlite3_declare_vtab(db, "CREATE TABLE t(v)");
+      };
+      m.xDisconnect = [](sqlite3_vtab* t) {
+        delete t;
+        return SQLITE_OK;
+      };
+      m.xBestIndex = [](sqlite3_vtab*, sqlite3_index_info*) {
+        pass_by();
+        return SQLITE_OK;
+      };
+      m.xOpen = [](sqlite3_vtab*, sqlite3_vtab_cursor** made) {
+        *made = new sqlite3_vtab_cursor{};
+        return SQLITE_OK;
+      };
+      m.xClose = [](sqlite3_vtab_cursor* c) {
+        delete c;
+        return SQLITE_OK;
+      };
+      m.xFilter = [](sqlite3_vtab_cursor*, int, const char*, int, sqlite3_value**) { return SQLITE_OK; };
+      m.xNext = [](sqlite3_vtab_cursor*) { return SQLITE_OK; };
+      m.xEof = [](sqlite3_vtab_cursor*) { return 1; };
+      m.xColumn = [](sqlite3_vtab_cursor*, sqlite3_context*, int) { return SQLITE_OK; };
+      m.xRowid = [](sqlite3_vtab_cursor*, sqlite3_int64*) { return SQLITE_OK; };
+      return m;
+    }();
+    return module;
   }
 
   static const sqlite3_io_methods* original(sqlite3_file* f) {
