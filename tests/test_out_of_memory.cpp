@@ -2,10 +2,12 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -17,20 +19,38 @@ namespace {
 
 thread_local bool refuses_memory = false;
 
-void* allocate(std::size_t size) {
-  void* const p = refuses_memory ? nullptr : std::malloc(size == 0 ? 1 : size);
+}  // namespace
+
+// Sanitizers have their own: there the tests run with all the memory they want.
+#if !COSQLITE_TEST_SANITIZED
+
+namespace {
+
+void* allocate(std::size_t size, std::size_t alignment) {
+  const std::size_t whole = (size / alignment + 1) * alignment;
+  void* const p = refuses_memory ? nullptr : std::aligned_alloc(alignment, whole);
   if (!p) throw std::bad_alloc();
   return p;
 }
 
+constexpr std::size_t usual = alignof(std::max_align_t);
+
 }  // namespace
 
-void* operator new(std::size_t size) { return allocate(size); }
-void* operator new[](std::size_t size) { return allocate(size); }
+void* operator new(std::size_t size) { return allocate(size, usual); }
+void* operator new[](std::size_t size) { return allocate(size, usual); }
+void* operator new(std::size_t size, std::align_val_t a) { return allocate(size, static_cast<std::size_t>(a)); }
+void* operator new[](std::size_t size, std::align_val_t a) { return allocate(size, static_cast<std::size_t>(a)); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+#endif
 
 namespace {
 
