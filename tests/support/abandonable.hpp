@@ -29,6 +29,7 @@ class abandonable {
   void destroy() {
     if (handle_) std::exchange(handle_, {}).destroy();
   }
+  [[nodiscard]] bool is_destroyed() const { return !handle_; }
 
  private:
   explicit abandonable(std::coroutine_handle<promise_type> h) : handle_(h) {}
