@@ -380,3 +380,25 @@ TEST_CASE("what a function given to run throws arrives unchanged") {
     co_await db.close();
   });
 }
+
+TEST_CASE("when undoing fails too, what failed first comes out and has the second failure with it") {
+  temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open(file.path());
+    co_await db.execute("CREATE TABLE t(a UNIQUE)");
+    auto body = [&](transaction& tx) -> task<> {
+      co_await tx.execute("INSERT INTO t VALUES(1)");
+      std::exception_ptr first;
+      try {
+        co_await tx.execute("INSERT INTO t VALUES(1)");
+      } catch (const constraint_error&) {
+        first = std::current_exception();
+      }
+      co_await db.close();
+      std::rethrow_exception(first);
+    };
+    const auto e = co_await failure_of<constraint_error>(db.transact(body));
+    REQUIRE(e.also());
+    CHECK_THROWS_AS(std::rethrow_exception(e.also()), closed_error);
+  });
+}

@@ -206,6 +206,34 @@ TEST_CASE("a call waits for a lease that somebody else may give back") {
   });
 }
 
+TEST_CASE("a transaction or savepoint that outlives its lease does nothing to whoever comes next") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_pool_with_table(file.path());
+    std::optional<transaction> old;
+    std::optional<cosqlite::savepoint> point;
+    {
+      leased_connection lease = co_await db.acquire_writer();
+      old.emplace(co_await lease.begin());
+      point.emplace(co_await old->savepoint());
+      co_await old->execute("INSERT INTO t(v) VALUES ('gone')");
+    }
+    leased_connection lease = co_await db.acquire_writer();
+    transaction tx = co_await lease.begin();
+    cosqlite::savepoint inside = co_await tx.savepoint();
+    co_await tx.execute("INSERT INTO t(v) VALUES ('kept')");
+    co_await failure_of<cosqlite::transaction_error>(old->execute("INSERT INTO t(v) VALUES ('late')"));
+    co_await failure_of<cosqlite::transaction_error>(point->rollback());
+    co_await failure_of<cosqlite::transaction_error>(old->commit());
+    point.reset();
+    old.reset();
+    co_await inside.release();
+    co_await tx.commit();
+    const auto values = co_await db.query<std::string>("SELECT v FROM t");
+    CHECK(values == std::vector<std::string>{"kept"});
+  });
+}
+
 TEST_CASE("a lease comes back with its statements reset and its settings as they were") {
   for (const bool in_memory : {false, true}) {
     const temp_database file;

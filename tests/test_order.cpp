@@ -1,7 +1,9 @@
 // Whoever waits for a connection is served in the order in which he came, whatever he wants of it.
+#include "support/abandonable.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -9,6 +11,7 @@
 #include <chrono>
 #include <numeric>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -195,5 +198,37 @@ TEST_CASE("a lease's calls that waited for its transaction run before those that
     for (int n = 4; n < 8; ++n) all.push_back(write(lease, n, served));
     co_await cosqlite::when_all(std::move(all));
     CHECK(served == up_to(8));
+  });
+}
+
+TEST_CASE("the rollback of a dropped transaction comes before whatever waits, in it or behind it") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await cosqlite::open(file.path());
+    co_await db.execute_script("CREATE TABLE t(n)");
+    std::optional<transaction> tx(co_await db.begin());
+    co_await tx->execute("INSERT INTO t VALUES (-1)");
+    support::plug plug;
+    const auto hold = [](transaction& in, support::plug& by) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await by.hold(in);
+    };
+    std::optional<std::string> held;
+    std::optional<std::string> in_it;
+    std::optional<std::string> behind_it;
+    numbers served;
+    const support::abandonable holding = support::start(hold(*tx, plug), held);
+    co_await plug.held();
+    const support::abandonable inside = support::start(write(*tx, 0, served), in_it);
+    const support::abandonable behind = support::start(write(db, 1, served), behind_it);
+    tx.reset();
+    plug.release();
+    co_await support::until([&] { return held && in_it && behind_it; });
+    // It has not run, not even to be undone.
+    CHECK(support::contains(*in_it, "this transaction has ended"));
+    CHECK(behind_it == "finished");
+    CHECK(served == numbers{1});
+    const numbers left = co_await db.query<int>("SELECT n FROM t");
+    CHECK(left == numbers{1});
   });
 }

@@ -4,6 +4,7 @@
 #include "support/one_table.hpp"
 #include <cosqlite/cosqlite.hpp>
 
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -95,5 +96,35 @@ TEST_CASE("a savepoint ends with its transaction") {
     co_await failure_of<transaction_error>(point.execute("INSERT INTO t(v) VALUES ('late')"));
     co_await failure_of<transaction_error>(point.release());
     CHECK(co_await rows_of(db) == 0);
+  });
+}
+
+TEST_CASE("a savepoint that is dropped takes those inside it along, and no other") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    savepoint outermost = co_await tx.savepoint();
+    co_await tx.execute("INSERT INTO t(v) VALUES ('kept')");
+    {
+      savepoint inner = co_await outermost.nested();
+      co_await tx.execute("INSERT INTO t(v) VALUES ('undone')");
+    }
+    std::optional<savepoint> outer(co_await outermost.nested());
+    co_await tx.execute("INSERT INTO t(v) VALUES ('undone')");
+    savepoint inner = co_await outer->nested();
+    savepoint innermost = co_await inner.nested();
+    co_await tx.execute("INSERT INTO t(v) VALUES ('undone')");
+    outer.reset();
+    co_await failure_of<transaction_error>(innermost.release());
+    co_await failure_of<transaction_error>(inner.rollback());
+    // The innermost one that is open can end.
+    savepoint next = co_await tx.savepoint();
+    co_await tx.execute("INSERT INTO t(v) VALUES ('next')");
+    co_await next.release();
+    co_await outermost.release();
+    co_await tx.commit();
+    const names left = co_await db.query<std::string>("SELECT v FROM t ORDER BY id");
+    CHECK(left == names{"kept", "next"});
   });
 }
