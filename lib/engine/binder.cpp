@@ -80,8 +80,8 @@ void bind_arguments(worker& at, const prepared& p, const operation& op, const pa
   }
 }
 
-int statement_binder::slot() {
-  if (next_ >= p_.parameters) wrong_count(op_, p_.parameters, static_cast<std::size_t>(next_) + 1);
+int statement_binder::special_slot() {
+  if (next_ >= parameters_) refuse_count(next_ + 1);
   const int named = std::exchange(named_, 0);
   ++next_;
   const int i = named != 0 ? named : next_;
@@ -89,31 +89,32 @@ int statement_binder::slot() {
   return i;
 }
 
-void statement_binder::check_complete() const {
-  if (next_ != p_.parameters) wrong_count(op_, p_.parameters, static_cast<std::size_t>(next_));
+void statement_binder::refuse_count(int given) const { wrong_count(op_, parameters_, static_cast<std::size_t>(given)); }
+
+void statement_binder::refuse_value(int rc) const {
+  throw_sqlite_error(worker_.db(), rc, p_.sql, op_.location, "bind parameter " + std::to_string(next_));
 }
 
-void statement_binder::check(int rc) const {
-  if (rc != SQLITE_OK)
-    throw_sqlite_error(worker_.db(), rc, p_.sql, op_.location, "bind parameter " + std::to_string(next_));
-}
-
-void statement_binder::null() { check(sqlite3_bind_null(p_.stmt, slot())); }
-void statement_binder::integer(std::int64_t v) { check(sqlite3_bind_int64(p_.stmt, slot(), v)); }
-void statement_binder::real(double v) { check(sqlite3_bind_double(p_.stmt, slot(), v)); }
+void statement_binder::null() { check(sqlite3_bind_null(stmt_, slot())); }
+void statement_binder::integer(std::int64_t v) { check(sqlite3_bind_int64(stmt_, slot(), v)); }
+void statement_binder::real(double v) { check(sqlite3_bind_double(stmt_, slot(), v)); }
 void statement_binder::text(std::string_view v) {
-  check(sqlite3_bind_text64(p_.stmt, slot(), not_null(v.data()), v.size(), lifetime(), SQLITE_UTF8));
+  check(sqlite3_bind_text64(stmt_, slot(), not_null(v.data()), v.size(), lifetime(), SQLITE_UTF8));
 }
 void statement_binder::blob(std::span<const std::byte> v) {
   if (v.empty()) return zeros(0);
-  check(sqlite3_bind_blob64(p_.stmt, slot(), v.data(), v.size(), lifetime()));
+  check(sqlite3_bind_blob64(stmt_, slot(), v.data(), v.size(), lifetime()));
 }
-void statement_binder::zeros(std::uint64_t n) { check(sqlite3_bind_zeroblob64(p_.stmt, slot(), n)); }
+void statement_binder::zeros(std::uint64_t n) { check(sqlite3_bind_zeroblob64(stmt_, slot(), n)); }
 void statement_binder::pointer(std::shared_ptr<void> object, const char* type) {
+  plain_ = false;
   objects_.push_back(std::move(object));
-  check(sqlite3_bind_pointer(p_.stmt, slot(), objects_.back().get(), type, nullptr));
+  check(sqlite3_bind_pointer(stmt_, slot(), objects_.back().get(), type, nullptr));
 }
-void statement_binder::name(std::string_view n) { named_ = named_index(op_, p_, n); }
+void statement_binder::name(std::string_view n) {
+  plain_ = false;
+  named_ = named_index(op_, p_, n);
+}
 
 sqlite3_destructor_type statement_binder::lifetime() const noexcept {
   return transient ? SQLITE_TRANSIENT : SQLITE_STATIC;

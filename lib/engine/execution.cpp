@@ -278,14 +278,15 @@ void run_many(worker& at, operation& op) {
     statement_run run(at, at.acquire(op));
     const watched_as_one scope_of_runs(at);
     statement_binder binder(at, op, *run);
+    sqlite3_stmt* const stmt = run->stmt;
     const bool counts = run->traits.changes_rows;
     unsigned rows = 0;
     while (op.type->next(op, binder)) {
       binder.check_complete();
-      int rc = at.step(run->stmt);
-      while (rc == SQLITE_ROW) rc = at.step(run->stmt);
+      int rc = at.step(stmt);
+      while (rc == SQLITE_ROW) rc = at.step(stmt);
       if (rc != SQLITE_DONE) run.finish(op);
-      sqlite3_reset(run->stmt);
+      sqlite3_reset(stmt);
       if (counts) changes += sqlite3_changes64(at.db());
       binder.restart();
       // A row may be too few steps for the progress handler to be asked.

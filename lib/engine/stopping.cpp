@@ -40,13 +40,6 @@ bool worker::stop_requested() noexcept {
   return true;
 }
 
-int worker::step(sqlite3_stmt* stmt) noexcept {
-  stepping_ = stmt;
-  const int rc = sqlite3_step(stmt);
-  stepping_ = nullptr;
-  return rc;
-}
-
 int worker::on_progress(void* self) noexcept {
   auto* w = static_cast<worker*>(self);
   w->publish_when_due();

@@ -196,7 +196,12 @@ class worker final : public executor {
   /// Resets it after a run and lets it be used again. Gives the code of sqlite3_reset.
   int put_back(prepared& p) noexcept;
   /// sqlite3_step. A statement that is run otherwise may be reported as stopped when it has just finished.
-  int step(sqlite3_stmt* stmt) noexcept;
+  int step(sqlite3_stmt* stmt) noexcept {
+    stepping_ = stmt;
+    const int rc = sqlite3_step(stmt);
+    stepping_ = nullptr;
+    return rc;
+  }
   /// Runs one of the library's own statements; gives SQLite's code.
   int run_text(const char* sql) noexcept;
   /// The same for one that undoes something, which no authorizer can deny.
