@@ -84,6 +84,28 @@ TEST_CASE("whoever closes a connection or a pool waits for the call that runs, h
   });
 }
 
+TEST_CASE("closing a pool waits for whichever of its connections is at work") {
+  for (std::size_t at_work = 0; at_work < 3; ++at_work) {
+    const temp_database file;
+    on_loop([&]() -> task<> {
+      pool db = co_await open_with_readers(file.path(), 3);
+      std::vector<leased_connection> readers;
+      for (int i = 0; i < 3; ++i) readers.push_back(co_await db.acquire_reader());
+      support::plug plug;
+      std::optional<std::string> held;
+      std::optional<std::string> closed;
+      const abandonable holding = start(hold(readers[at_work], plug), held);
+      co_await plug.held();
+      const abandonable closing = start(close(db), closed);
+      for (int turns = 0; turns < 20; ++turns) co_await cosqlite::sleep_for(std::chrono::milliseconds(1));
+      CHECK_FALSE(closed.has_value());
+      plug.release();
+      co_await until([&] { return closed.has_value(); });
+      CHECK(held == "finished");
+    });
+  }
+}
+
 TEST_CASE("what was closed long ago can be closed again, also when its loop has nothing left") {
   const temp_database file;
   support::test_loop loop;
