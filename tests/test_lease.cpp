@@ -206,6 +206,32 @@ TEST_CASE("a call waits for a lease that somebody else may give back") {
   });
 }
 
+TEST_CASE("a stream that outlives its lease ends with it, and lets go of the connection") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_readers(file.path(), 1);
+    co_await db.execute(
+        "INSERT INTO t(v) WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 90000) "
+        "SELECT i FROM c");
+    leased_connection lease = co_await db.acquire_reader();
+    auto rows = lease.stream<int>("SELECT v FROM t");
+    const auto first = co_await rows.next();
+    CHECK(first == 1);
+    lease.release();
+    // The one reader is there for everybody again.
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 90'000);
+    int more = 0;
+    bool ended = false;
+    try {
+      while (co_await rows.next()) ++more;
+    } catch (const cosqlite::error&) {
+      ended = true;
+    }
+    CHECK(ended);
+    CHECK(more < 89'999);
+  });
+}
+
 TEST_CASE("a transaction or savepoint that outlives its lease does nothing to whoever comes next") {
   const temp_database file;
   on_loop([&]() -> task<> {
