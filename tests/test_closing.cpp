@@ -11,10 +11,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -175,4 +178,33 @@ TEST_CASE("closing a pool lets the calls finish that wait for a connection") {
     co_await failure_of<cosqlite::closed_error>(writer.query("SELECT 1"));
   });
   CHECK(support::raw_database(file.path()).number("SELECT count(*) FROM t") == 3);
+}
+
+TEST_CASE("a call that another thread is just stopping is answered although its connection has gone meanwhile") {
+  // Its error says what it was: with so much text that takes longer than closing the connection.
+  const std::string text = "SELECT 1 -- " + std::string(std::size_t{64} << 20U, 'x');
+  const auto query = [&text](cosqlite::limited_connection db) -> task<> { static_cast<void>(co_await db.query(text)); };
+  for (int round = 0; round < 3; ++round) {
+    const temp_database file;
+    on_loop([&]() -> task<> {
+      std::optional<connection> db(co_await open_with_table(file.path()));
+      support::plug plug;
+      std::optional<std::string> held;
+      std::optional<std::string> outcome;
+      std::stop_source stop;
+      const abandonable holding = start(hold(*db, plug), held);
+      co_await plug.held();
+      const abandonable stopped = start(query(db->with(stop.get_token())), outcome);
+      std::atomic<bool> is_stopping = false;
+      const std::jthread other([&] {
+        is_stopping = true;
+        stop.request_stop();
+      });
+      while (!is_stopping) std::this_thread::yield();
+      db.reset();
+      plug.release();
+      co_await until([&] { return outcome.has_value(); });
+      CHECK((outcome == "cancelled" || outcome == "closed"));
+    });
+  }
 }

@@ -499,3 +499,35 @@ TEST_CASE("coroutines in a storm of destruction touch nothing that is gone") {
     co_await db.close();
   });
 }
+
+TEST_CASE("however many results are there at once, the loop looks at its other handles between them") {
+  temp_database file;
+  support::test_loop loop;
+  constexpr int calls = 50'000;
+  int answered = 0;
+  std::optional<connection> db;
+  const auto prepare = [&]() -> task<> { db = co_await open(file.path()); };
+  loop.run(prepare());
+  const auto one = [](connection& c, int& n) -> foreign::coroutine {
+    [[maybe_unused]] const bool gcc_needs_a_local = true;
+    co_await c.execute("SELECT 1");
+    ++n;
+  };
+  std::vector<foreign::coroutine> all;
+  all.reserve(calls);
+  for (int i = 0; i < calls; ++i) all.push_back(one(*db, answered));
+  // The loop stands still until everything has been done.
+  std::atomic<bool> done = false;
+  const auto last = [](connection& c, std::atomic<bool>& set) -> foreign::coroutine {
+    const auto mark = [&set](sqlite3*) { set = true; };
+    co_await c.run(mark);
+  };
+  const foreign::coroutine end = last(*db, done);
+  while (!done) std::this_thread::yield();
+  CHECK(answered == 0);
+  uv_run(loop.get(), UV_RUN_NOWAIT);
+  CHECK(answered > 0);
+  CHECK(answered < calls);
+  while (!end.done()) uv_run(loop.get(), UV_RUN_ONCE);
+  CHECK(answered == calls);
+}
