@@ -15,9 +15,11 @@
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -218,6 +220,26 @@ TEST_CASE("the writer keeps the write-ahead log short, between transactions") {
     CHECK(s.checkpoints > 0);
     CHECK(s.wal_pages <= 400);
     CHECK(std::filesystem::file_size(file.path() + "-wal") < 400 * 4200);
+  });
+}
+
+TEST_CASE("while a reader of old data holds the log back, the writer tries to move it no more often than it grows") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options o;
+    o.checkpoint_pages = 50;
+    o.connection.synchronous = cosqlite::sync::off;
+    pool db = co_await open_pool_with_table(file.path(), o);
+    co_await db.execute("INSERT INTO t(v) VALUES (1)");
+    leased_connection reader = co_await db.acquire_reader();
+    transaction old = co_await reader.begin(cosqlite::tx_mode::deferred);
+    CHECK(co_await old.query_one<int>("SELECT count(*) FROM t") == 1);
+    for (int i = 0; i < 150; ++i) co_await db.execute("INSERT INTO t(v) VALUES (zeroblob(4000))");
+    const cosqlite::pool_stats s = db.stats();
+    CHECK(s.wal_pages >= 150);
+    CHECK(s.checkpoints >= 1);
+    CHECK(s.checkpoints <= s.wal_pages / o.checkpoint_pages + 1);
+    CHECK(co_await old.query_one<int>("SELECT count(*) FROM t") == 1);
   });
 }
 
@@ -450,4 +472,26 @@ TEST_CASE("when no reader can be opened everybody is told why, and the writer go
     co_await db.execute("INSERT INTO t(v) VALUES (1)");
     CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 1);
   });
+}
+
+TEST_CASE("whoever comes when the readers have just failed to open is told why too") {
+  const temp_database file;
+  support::test_loop loop;
+  std::optional<pool> db(loop.run(open_with_readers(file.path(), 1)));
+  std::filesystem::rename(file.path(), file.path() + ".away");
+  const auto threads = [] {
+    const std::filesystem::directory_iterator all("/proc/self/task");
+    return std::distance(begin(all), end(all));
+  };
+  const auto read = [](pool& p) -> task<> { static_cast<void>(co_await p.query("SELECT 1")); };
+  const auto before = threads();
+  std::array<std::optional<std::string>, 2> outcomes;
+  const support::abandonable first = support::start(read(*db), outcomes[0]);
+  // The loop stands still: that the reader's thread has ended is not known to the pool yet.
+  while (threads() > before) std::this_thread::yield();
+  const support::abandonable second = support::start(read(*db), outcomes[1]);
+  loop.run(support::until([&] { return outcomes[0] && outcomes[1]; }));
+  for (const auto& outcome : outcomes) CHECK(support::contains(*outcome, "unable to open database file"));
+  std::filesystem::rename(file.path() + ".away", file.path());
+  loop.run(read(*db));
 }
