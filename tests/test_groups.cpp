@@ -286,3 +286,24 @@ TEST_CASE("a group waits for a lock no longer than its members may") {
     CHECK(co_await rows_of(db) == 1);
   });
 }
+
+TEST_CASE("what begins or ends transactions, or cannot run in one, never shares one") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_bounded(file.path(), {});
+    const auto patient = db.with(std::stop_token());
+    crowd all(db);
+    co_await all.hold_worker();
+    std::vector<outcome*> told;
+    for (const char* const sql : {"INSERT INTO t(v) VALUES ('kept')", "BEGIN", "INSERT INTO t(v) VALUES ('undone')",
+                                  "ROLLBACK", "INSERT INTO t(v) VALUES ('kept')", "VACUUM",
+                                  "INSERT INTO t(v) VALUES ('kept')", "PRAGMA foreign_keys = off"}) {
+      told.push_back(&all.add(execute(patient, sql)));
+    }
+    co_await all.run();
+    for (const outcome* one : told) CHECK(*one == "finished");
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t WHERE v = 'kept'") == 3);
+    CHECK(co_await rows_of(db) == 3);
+    CHECK(co_await db.query_one<int>("PRAGMA foreign_keys") == 0);
+  });
+}

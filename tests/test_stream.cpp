@@ -433,6 +433,36 @@ TEST_CASE("a stream of INSERT ... RETURNING has written when its first row is th
   });
 }
 
+TEST_CASE("a stream of INSERT ... RETURNING that is dropped while it reads ahead has written all the same") {
+  temp_database file;
+  fill(file.path(), 10);
+  on_loop([&]() -> task<> {
+    connection db = co_await open(file.path());
+    // Behind its first batch the worker is held until the stream has been dropped, and then asked at every step.
+    std::atomic<int> rows = 0;
+    std::atomic<bool> dropped = false;
+    const auto hold = [&](const trace_event& e) {
+      if (e.kind != trace_kind::row || ++rows != 20) return;
+      while (!dropped) std::this_thread::yield();
+    };
+    trace_options with_rows;
+    with_rows.rows = true;
+    const auto nothing = [] {};
+    const subscription traced = co_await db.trace(hold, with_rows);
+    const subscription asked = co_await db.on_progress(1, nothing);
+    {
+      auto ids = db.stream<int>("INSERT INTO t(id) " +
+                                count_to(2000).replace(count_to(2000).rfind("SELECT n"), 8, "SELECT n + 10") +
+                                " RETURNING id");
+      CHECK(co_await ids.next() == 11);
+      while (rows < 20) co_await sleep_for(0ms);
+    }
+    dropped = true;
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 2010);
+    co_await db.close();
+  });
+}
+
 TEST_CASE("a coroutine that is destroyed while it waits for a row leaves the stream to others") {
   temp_database file;
   fill(file.path(), 3000);

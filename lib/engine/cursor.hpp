@@ -52,6 +52,7 @@ class cursor {
   bool started_ = false;
   bool ended_ = false;
   bool expired_ = false;
+  bool has_given_ = false;  // a row: what it writes is written
   std::int64_t since_ = 0;
   std::uint32_t batch_rows_ = 16;
 };

@@ -395,7 +395,12 @@ void cursor::fetch(worker& at, operation& op) {
     cell_buffer buffer;
     std::size_t bytes = 0;
     std::uint32_t count = 0;
-    int rc = at.step(p.stmt);
+    const auto step = [this, &at, &p] {
+      const int code = has_given_ && !p.traits.read_only ? at.step_on(p.stmt) : at.step(p.stmt);
+      has_given_ = has_given_ || code == SQLITE_ROW;
+      return code;
+    };
+    int rc = step();
     if (type.wants_names) op.names = p.column_names_now();
     if (rc == SQLITE_ROW) op.expected_rows = batch_rows_;
     type.begin(op);
@@ -407,7 +412,7 @@ void cursor::fetch(worker& at, operation& op) {
       type.row(op, cells, columns);
       for (int i = 0; i < columns; ++i) bytes += cells[i].size;
       if (++count >= batch_rows_ || bytes >= most_batch_bytes) break;
-      rc = at.step(p.stmt);
+      rc = step();
     }
     batch_rows_ = std::min(most_batch_rows, batch_rows_ * 4);
     if (rc == SQLITE_ROW) return;

@@ -45,6 +45,7 @@ int worker::on_progress(void* self) noexcept {
   w->publish_when_due();
   // SQLite asks once more on leaving a statement that has done its work, a commit even; stopping it now would be a lie.
   if (w->stepping_ && sqlite3_stmt_busy(w->stepping_) == 0) return 0;
+  if (w->goes_on_) return 0;
   if (w->spoilt_ || w->stop_requested()) return 1;
   if (w->run_until_ != 0 && now_ns() > w->run_until_) {
     w->overran_ = true;

@@ -202,6 +202,13 @@ class worker final : public executor {
     stepping_ = nullptr;
     return rc;
   }
+  /// The same for a write that is done and whose rows are being told: stopping it would undo it.
+  int step_on(sqlite3_stmt* stmt) noexcept {
+    goes_on_ = true;
+    const int rc = step(stmt);
+    goes_on_ = false;
+    return rc;
+  }
   /// Runs one of the library's own statements; gives SQLite's code.
   int run_text(const char* sql) noexcept;
   /// The same for one that undoes something, which no authorizer can deny.
@@ -371,6 +378,7 @@ class worker final : public executor {
   alignas(64) sqlite3* db_ = nullptr;
   operation* current_ = nullptr;
   sqlite3_stmt* stepping_ = nullptr;
+  bool goes_on_ = false;  // whoever wants it to stop is not heard
   std::int64_t run_until_ = 0;
   bool overran_ = false;
   encoding encoding_ = encoding::unknown;
