@@ -206,6 +206,25 @@ TEST_CASE("a call waits for a lease that somebody else may give back") {
   });
 }
 
+TEST_CASE("a leased reader cannot write, whichever way it is tried") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_readers(file.path(), 1);
+    leased_connection lease = co_await db.acquire_reader();
+    const char* const insert = "INSERT INTO t(v) VALUES (1)";
+    co_await failure_of<cosqlite::readonly_error>(lease.execute(insert));
+    co_await failure_of<cosqlite::readonly_error>(lease.execute_script(insert));
+    const auto by_hand = [insert](sqlite3* raw) { return sqlite3_exec(raw, insert, nullptr, nullptr, nullptr) & 0xff; };
+    const int rc = co_await lease.run(by_hand);
+    CHECK(rc == SQLITE_READONLY);
+    // Nor when it says that it may.
+    co_await lease.execute("PRAGMA query_only = off");
+    const int again = co_await lease.run(by_hand);
+    CHECK(again == SQLITE_READONLY);
+    CHECK(co_await lease.query_one<int>("SELECT count(*) FROM t") == 0);
+  });
+}
+
 TEST_CASE("a stream that outlives its lease ends with it, and lets go of the connection") {
   const temp_database file;
   on_loop([&]() -> task<> {
