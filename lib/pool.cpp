@@ -192,7 +192,6 @@ task<pool> pool::open(std::string path, pool_options options, std::source_locati
       detail::operation_ref op = detail::make_opening(path, o, where, reader, true);
       reader->join_pool(true, options.max_read_age, 0);
       reader->serve(source, source);
-      reader->expect_call();  // that for which it is opened
       detail::start_detached(std::move(op));
       return reader;
     };

@@ -47,7 +47,7 @@ task<> come_to_rest(pool& db) {
     co_await reader.run(nothing);
     co_await db.writer().run(nothing);
   }
-  while (db.stats().leased != 0) co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
+  while (db.stats().in_use != 0) co_await cosqlite::sleep_for(std::chrono::nanoseconds(0));
 }
 
 }  // namespace

@@ -15,10 +15,16 @@ bool coalescer::may_lead(worker& at, const operation& op) noexcept {
 /// The call that the progress and busy handlers ask about.
 class coalescer::asking {
  public:
-  asking(worker& at, operation& op) noexcept : at_(at) { at_.current_ = &op; }
+  asking(worker& at, operation& op) noexcept : at_(at) {
+    at_.current_ = &op;
+    at_.collecting_ = true;
+  }
   asking(const asking&) = delete;
   asking& operator=(const asking&) = delete;
-  ~asking() { at_.current_ = nullptr; }
+  ~asking() {
+    at_.current_ = nullptr;
+    at_.collecting_ = false;
+  }
 
  private:
   worker& at_;
@@ -57,7 +63,7 @@ void coalescer::run(operation& first) noexcept {
     ran_.reserve(members_.size());
   } catch (...) {
     at_.snapshot_.close();
-    for (operation* op : members_) run_alone(*op);
+    while (next_ < members_.size()) run_alone(*members_[next_++]);
     return;
   }
   if (members_.size() == 1 && lead == kind::write) return run_alone(first);

@@ -13,9 +13,17 @@ namespace cosqlite::detail {
 /// submitted.
 class coalescer {
  public:
-  explicit coalescer(worker& at) noexcept : at_(at), members_(at.group_members_), ran_(at.group_ran_) {
+  explicit coalescer(worker& at) noexcept
+      : at_(at), members_(at.group_members_), next_(at.group_next_), ran_(at.group_ran_) {
     members_.clear();
+    next_ = 0;
     ran_.clear();
+  }
+  coalescer(const coalescer&) = delete;
+  coalescer& operator=(const coalescer&) = delete;
+  ~coalescer() {
+    members_.clear();
+    next_ = 0;
   }
 
   /// Whether \p op may begin a group: there is company, and nothing stands in the way.
@@ -41,7 +49,7 @@ class coalescer {
 
   worker& at_;
   std::vector<operation*>& members_;
-  std::size_t next_ = 0;          // the first member that has not run
+  std::size_t& next_;             // the first member that has not run
   std::vector<operation*>& ran_;  // claimed and run, not yet answered
   operation* overran_ = nullptr;  // a read that took too long to keep the others waiting
   bool lost_ = false;

@@ -220,6 +220,8 @@ void run_once(worker& at, operation& op, statement_run& run) {
   bind_arguments(at, *run, op, op.args);
   // A commit may wait for the disk.
   if (!run->traits.read_only && at.in_autocommit()) at.publish();
+  // A function of the user's may take any time.
+  if (run->traits.impure) at.entrust_work();
   step_rows(at, op, *run);
   const bool changes_rows = run->traits.changes_rows;
   at.ran(run->traits.read_only && !run->traits.special && !run->traits.impure);

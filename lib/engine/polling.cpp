@@ -11,13 +11,16 @@ std::int64_t now_ns() noexcept {
       .count();
 }
 
-bool may_poll() noexcept {
-  static const bool several = [] {
+std::size_t usable_cpus() noexcept {
+  static const std::size_t count = [] {
     cpu_set_t set;
     CPU_ZERO(&set);
-    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
+    const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
+    return known ? static_cast<std::size_t>(CPU_COUNT(&set)) : std::size_t{1};
   }();
-  return several;
+  return count;
 }
+
+bool may_poll() noexcept { return usable_cpus() > 1; }
 
 }  // namespace cosqlite::detail

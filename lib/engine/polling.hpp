@@ -5,12 +5,15 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 namespace cosqlite::detail {
 
 /// Steady clock in nanoseconds.
 std::int64_t now_ns() noexcept;
+/// How many CPUs this process may use.
+std::size_t usable_cpus() noexcept;
 /// Whether more than one CPU may be used by this process: otherwise polling only delays the other side.
 bool may_poll() noexcept;
 

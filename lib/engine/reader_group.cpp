@@ -3,6 +3,7 @@
 #include "engine/errors.hpp"
 
 #include <algorithm>
+#include <new>
 
 namespace cosqlite::detail {
 
@@ -10,6 +11,12 @@ namespace {
 
 /// So many calls a reader takes at once at most: enough to share a transaction, not so many that others stand idle.
 constexpr std::size_t most_taken = 32;
+/// Calls that run for less are not worth waking another thread for.
+constexpr std::int64_t short_run_ns = 200'000;
+/// A call that has waited for longer does so because those that serve are held up.
+constexpr std::int64_t longest_wait_ns = 1'000'000;
+/// Waking another reader pays when those that serve would be busy for longer with what waits.
+constexpr std::int64_t worth_waking_ns = 10'000;
 
 }  // namespace
 
@@ -17,6 +24,7 @@ reader_group::reader_group(ref<bridge> to, std::int64_t poll_ns, std::size_t mos
     : bridge_(std::move(to)), poll_ns_(poll_ns), most_(most), open_(std::move(open_reader)) {
   readers_.reserve(most);
   free_.reserve(most);
+  serving_.reserve(most);
 }
 
 std::exception_ptr reader_group::refusal(const operation& op) noexcept {
@@ -42,13 +50,42 @@ bool reader_group::all_are_held_by(const lineage* who) const noexcept {
   return held >= most_;
 }
 
+bool reader_group::wants_another() const noexcept {
+  if (serving_.empty()) return true;
+  static const std::size_t useful = 2 * std::max<std::size_t>(2, usable_cpus());
+  const std::int64_t usual = usual_run_.load(std::memory_order_relaxed);
+  if (usual < short_run_ns && serving_.size() >= useful) return false;
+  return static_cast<std::int64_t>(queued_ + 1) * usual > worth_waking_ns * static_cast<std::int64_t>(serving_.size());
+}
+
+/// The reader that became free last, which is set to work. With the lock held.
 worker* reader_group::free_reader() noexcept {
-  const std::lock_guard lock(mutex_);
   if (free_.empty()) return nullptr;
   worker* w = free_.back();
   free_.pop_back();
-  w->expect_call();
+  serving_.push_back(w);
   return w;
+}
+
+/// Whether it should run although those that serve have little to do.
+bool reader_group::is_pressing(const operation& op) const noexcept {
+  // What may take long; or those that serve do not come back.
+  return !op.type->plain_statement ||
+         (queued_ != 0 && op.submitted_at - queue_.front()->submitted_at > longest_wait_ns);
+}
+
+/// Whom to give the call to; null: it has been queued.
+worker* reader_group::choose(operation& op) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (wants_another() || is_pressing(op)) {
+    if (worker* w = free_reader()) {
+      w->expect_call();
+      return w;
+    }
+  }
+  queue_.push(op);
+  ++queued_;
+  return nullptr;
 }
 
 worker* reader_group::open_another() noexcept {
@@ -57,7 +94,7 @@ worker* reader_group::open_another() noexcept {
   try {
     readers_.push_back(open_(*this));
     const std::lock_guard lock(mutex_);
-    ++serving_;
+    ++staying_;
     return readers_.back().get();
   } catch (...) {
     return nullptr;
@@ -67,21 +104,35 @@ worker* reader_group::open_another() noexcept {
 void reader_group::submit(operation& op) noexcept {
   op.submitted_at = now_ns();
   op.serial = ++serials_;
-  worker* w = free_reader();
-  if (!w) w = open_another();
-  if (w) return w->submit(op);
-  const std::lock_guard lock(mutex_);
-  // One may have become free meanwhile.
-  if (!free_.empty()) {
-    w = free_.back();
-    free_.pop_back();
-    w->expect_call();
-    return w->submit(op);
+  if (worker* w = choose(op)) return w->submit(op);
+  // Until all are open one stands by for when those that serve are busy for long. A new one looks into the queue first.
+  bool stands_by = false;
+  {
+    const std::lock_guard lock(mutex_);
+    stands_by = !free_.empty();
   }
-  // All of them are just closing, because they cannot be opened: one says why.
-  if (serving_ == 0 && !readers_.empty()) return readers_.front()->submit(op);
-  queue_.push(op);
-  ++queued_;
+  if (!stands_by) open_another();
+  refuse_when_none_stays();
+}
+
+/// All of them are just closing, because they cannot be opened: one says why.
+void reader_group::refuse_when_none_stays() noexcept {
+  operation_queue rest;
+  {
+    const std::lock_guard lock(mutex_);
+    if (staying_ != 0) return;
+    rest = std::exchange(queue_, {});
+    queued_ = 0;
+  }
+  while (operation* op = rest.pop()) readers_.empty() ? refuse_for_lack_of_memory(*op) : readers_.front()->submit(*op);
+}
+
+void reader_group::refuse_for_lack_of_memory(operation& op) noexcept {
+  op_state queued = op_state::queued;
+  if (!op.state.compare_exchange_strong(queued, op_state::running, std::memory_order_acq_rel)) return op.release();
+  op.error = std::make_exception_ptr(std::bad_alloc());
+  op.state.store(op_state::done, std::memory_order_release);
+  bridge_->post(&op, &op);
 }
 
 operation* reader_group::take(worker& w) noexcept {
@@ -89,10 +140,15 @@ operation* reader_group::take(worker& w) noexcept {
   // It would be given a second call that may keep it to itself, such as a lease beside a stream.
   if (w.expects_call()) return nullptr;
   if (queued_ == 0) {
+    std::erase(serving_, &w);
     if (std::ranges::find(free_, &w) == free_.end()) free_.push_back(&w);
     return nullptr;
   }
-  std::size_t share = std::clamp<std::size_t>(queued_ / most_, 1, most_taken);
+  if (std::ranges::find(serving_, &w) == serving_.end()) {
+    std::erase(free_, &w);
+    serving_.push_back(&w);
+  }
+  std::size_t share = std::clamp<std::size_t>(queued_ / serving_.size(), 1, most_taken);
   operation* first = queue_.pop();
   --queued_;
   // A stream or a lease keeps the reader to itself: nobody else's call may stand in its own queue.
@@ -104,10 +160,31 @@ operation* reader_group::take(worker& w) noexcept {
   return first;
 }
 
+/// With the lock held.
+void reader_group::wake_another() noexcept {
+  if (queued_ == 0) return;
+  if (worker* w = free_reader()) w->look_again();
+}
+
+void reader_group::entrust_to_others(worker& w) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (stopped_) return;  // nobody else comes for it
+  std::erase(serving_, &w);
+  queued_ += w.give_back(queue_);
+  wake_another();
+}
+
+void reader_group::ran_for(std::int64_t ns) noexcept {
+  // Two of three calls are shorter: the few that were kept from their processor count as no more than longer ones.
+  const std::int64_t usual = usual_run_.load(std::memory_order_relaxed);
+  usual_run_.store(ns > usual ? usual + usual / 8 + 64 : usual - usual / 16, std::memory_order_relaxed);
+}
+
 void reader_group::leave(worker& w) noexcept {
   const std::lock_guard lock(mutex_);
   std::erase(free_, &w);
-  if (--serving_ != 0) return;
+  std::erase(serving_, &w);
+  if (--staying_ != 0) return wake_another();
   // Nobody is left to run them: they are told why.
   while (operation* op = queue_.pop()) w.sort_in(*op);
   queued_ = 0;
@@ -121,6 +198,8 @@ std::vector<ref<worker>> reader_group::stop() noexcept {
     rest = std::exchange(queue_, {});
     queued_ = 0;
     free_.clear();
+    serving_.clear();
+    stopped_ = true;
   }
   // Only when all readers are busy does anything stand in the queue: there is one to give it to.
   while (operation* op = rest.pop()) readers_.front()->submit(*op);

@@ -5,7 +5,9 @@
 #include <cosqlite/connection.hpp>
 #include <cosqlite/detail/operation.hpp>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -13,8 +15,10 @@
 
 namespace cosqlite::detail {
 
-/// The readers of a pool as one executor: calls stand in one queue, and whoever is free takes from it. submit() and
-/// what follows it belong to the loop's thread, take() and leave() to the readers'.
+/// The readers of a pool as one executor: calls stand in one queue, and whoever is free takes from it. While calls are
+/// so short that waking a thread takes longer, no more readers are set to work than there are CPUs beside the loop's;
+/// one that turns out to be busy for longer leaves the queue to others. submit() and what follows it belong to the
+/// loop's thread, take() and what follows it to the readers'.
 class reader_group final : public executor, public work_source {
  public:
   using opener = std::function<ref<worker>(reader_group&)>;
@@ -34,13 +38,21 @@ class reader_group final : public executor, public work_source {
   [[nodiscard]] std::size_t waiting() const noexcept;
 
   operation* take(worker& w) noexcept override;
+  void entrust_to_others(worker& w) noexcept override;
+  void ran_for(std::int64_t ns) noexcept override;
   void leave(worker& w) noexcept override;
 
  private:
   ~reader_group() override = default;
   [[nodiscard]] bool all_are_held_by(const lineage* who) const noexcept;
+  [[nodiscard]] bool wants_another() const noexcept;
+  [[nodiscard]] bool is_pressing(const operation& op) const noexcept;
   worker* free_reader() noexcept;
+  worker* choose(operation& op) noexcept;
   worker* open_another() noexcept;
+  void wake_another() noexcept;
+  void refuse_when_none_stays() noexcept;
+  void refuse_for_lack_of_memory(operation& op) noexcept;
 
   ref<bridge> bridge_;
   std::int64_t poll_ns_;
@@ -53,8 +65,11 @@ class reader_group final : public executor, public work_source {
   mutable std::mutex mutex_;
   operation_queue queue_;
   std::size_t queued_ = 0;
-  std::size_t serving_ = 0;    // readers that have not left
-  std::vector<worker*> free_;  // the one that became free last stands last
+  std::size_t staying_ = 0;       // readers that have not left
+  std::vector<worker*> free_;     // the one that became free last stands last
+  std::vector<worker*> serving_;  // those that look into the queue when they have done what they are doing
+  bool stopped_ = false;
+  std::atomic<std::int64_t> usual_run_{0};  // of a call, in nanoseconds
 };
 
 }  // namespace cosqlite::detail

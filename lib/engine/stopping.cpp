@@ -43,6 +43,7 @@ bool worker::stop_requested() noexcept {
 int worker::on_progress(void* self) noexcept {
   auto* w = static_cast<worker*>(self);
   w->publish_when_due();
+  w->entrust_work_when_long();
   // SQLite asks once more on leaving a statement that has done its work, a commit even; stopping it now would be a lie.
   if (w->stepping_ && sqlite3_stmt_busy(w->stepping_) == 0) return 0;
   if (w->goes_on_) return 0;
@@ -59,6 +60,7 @@ int worker::on_busy(void* self, int tries) noexcept {
   const std::int64_t now = now_ns();
   if (tries == 0) {
     w->publish();
+    w->entrust_work();
     w->busy_since_ = now;
     count_up(w->counted.busy_waits);
   }

@@ -225,6 +225,7 @@ operation* worker::next() noexcept {
     if (operation* op = leased_.pop()) return op;
   }
   if (owner_ != 0 || lease_ != 0) {
+    entrust_work();
     if (!closing_seen_) return nullptr;
     end_transaction();
     if (operation* op = leased_.pop()) return op;
@@ -234,7 +235,38 @@ operation* worker::next() noexcept {
     --waiting_count_;
     return op;
   }
-  return source_ && !cursors_ ? source_->take(*this) : nullptr;
+  if (!source_ || !db_) return nullptr;  // its opening may still be on the way
+  if (cursors_) {
+    entrust_work();
+    return nullptr;
+  }
+  entrusted_ = false;
+  look_again_.store(false, std::memory_order_relaxed);
+  return source_->take(*this);
+}
+
+void worker::entrust_work() noexcept {
+  if (!source_ || entrusted_ || collecting_) return;
+  entrusted_ = true;
+  source_->entrust_to_others(*this);
+}
+
+std::size_t worker::give_back(operation_queue& to) noexcept {
+  operation_queue back;
+  std::size_t count = 0;
+  for (std::size_t i = group_next_; i < group_members_.size(); ++i, ++count) back.push(*group_members_[i]);
+  group_members_.resize(std::min(group_next_, group_members_.size()));
+  operation_queue kept;
+  while (operation* op = waiting_.pop()) {
+    const bool for_any = op->type->plain_statement && (op->serial >> 63) != 0;
+    (for_any ? back : kept).push(*op);
+    if (!for_any) continue;
+    --waiting_count_;
+    ++count;
+  }
+  waiting_ = kept;
+  to.prepend(back);
+  return count;
 }
 
 void worker::wait() noexcept {
@@ -245,14 +277,14 @@ void worker::wait() noexcept {
 
 bool worker::poll_inbox() noexcept {
   if (poll_ns_ == 0 || !may_poll() || poller_.skips()) return false;
-  return poller_.wait([this] { return !inbox_.empty(); }, poll_ns_);
+  return poller_.wait([this] { return !inbox_.empty() || look_again_.load(std::memory_order_relaxed); }, poll_ns_);
 }
 
 void worker::park() noexcept {
   std::unique_lock lock(mutex_);
   parked_.store(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!inbox_.empty()) {
+  if (!inbox_.empty() || look_again_.load(std::memory_order_seq_cst)) {
     parked_.store(0, std::memory_order_relaxed);
     return;
   }
@@ -300,6 +332,7 @@ void worker::execute(operation& op) noexcept {
   current_ = &op;
   count_up(counted.calls);
   const std::int64_t began = pooled_ ? now_ns() : 0;
+  began_ = began;
   if (pooled_) {
     counted.running.store(true, std::memory_order_relaxed);
     if (op.submitted_at != 0) count_up(counted.wait_ns, began - op.submitted_at);
@@ -307,7 +340,10 @@ void worker::execute(operation& op) noexcept {
   running_.store(op.serial, std::memory_order_release);
   callback_error_ = nullptr;
   // Nobody's answer waits for what may take long; a plain statement sees to it where it does.
-  if (!op.type->plain_statement) publish();
+  if (!op.type->plain_statement) {
+    publish();
+    entrust_work();
+  }
   spoilt_ = undone_ = false;
   const std::int64_t changes = commits_guarded_ ? sqlite3_total_changes64(db_) : 0;
   try {
@@ -335,7 +371,9 @@ void worker::execute(operation& op) noexcept {
   running_.store(0, std::memory_order_release);
   current_ = nullptr;
   if (pooled_) {
-    count_up(counted.run_ns, now_ns() - began);
+    const std::int64_t took = now_ns() - began;
+    count_up(counted.run_ns, took);
+    if (source_) source_->ran_for(took);
     counted.running.store(false, std::memory_order_relaxed);
   }
 }

@@ -36,6 +36,13 @@ class operation_queue {
     if (op) first_ = op->next_queued;
     return op;
   }
+  /// Puts \p others before what is here.
+  void prepend(operation_queue others) noexcept {
+    if (others.empty()) return;
+    others.last_->next_queued = first_;
+    if (!first_) last_ = others.last_;
+    first_ = others.first_;
+  }
 
  private:
   operation* first_ = nullptr;
@@ -53,6 +60,10 @@ class work_source {
  public:
   /// The next operation for \p w, or null; then \p w is woken when there is one. On the worker's thread.
   virtual operation* take(worker& w) noexcept = 0;
+  /// \p w is busy with something that may take long: others are to look after what waits.
+  virtual void entrust_to_others(worker& w) noexcept = 0;
+  /// A call took so long to run.
+  virtual void ran_for(std::int64_t ns) noexcept = 0;
   /// \p w has ended and will take no more.
   virtual void leave(worker& w) noexcept = 0;
 
@@ -115,6 +126,19 @@ class worker final : public executor {
   bridge& loop_bridge() noexcept override { return *bridge_; }
   /// Any thread: ends its sleep.
   void wake() noexcept;
+  /// Any thread: makes it look into its source once more before it sleeps, or now.
+  void look_again() noexcept {
+    look_again_.store(true, std::memory_order_seq_cst);
+    wake();
+  }
+  /// What waits for any reader of the pool is not to wait for this one, which may be busy for long. Its own thread.
+  void entrust_work() noexcept;
+  /// Puts the calls for any reader that it has taken, and not begun, before those in \p to. How many; its own thread.
+  std::size_t give_back(operation_queue& to) noexcept;
+  /// The same once the call that runs has taken long.
+  void entrust_work_when_long() noexcept {
+    if (source_ && !entrusted_ && now_ns() - began_ > long_run_ns) entrust_work();
+  }
   /// No call is accepted from now on.
   void refuse_calls() noexcept { accepting_ = false; }
   [[nodiscard]] bool accepts_calls() const noexcept { return accepting_; }
@@ -366,6 +390,7 @@ class worker final : public executor {
   channel<operation> inbox_;    // from the loop to the worker
   channel<operation> results_;  // and back, where the bridge has a lane for it
   alignas(64) std::atomic<int> parked_{0};
+  std::atomic<bool> look_again_{false};
   std::atomic<bool> inbox_closed_{false};  // nothing that comes now is looked at
   std::atomic<bool> inbox_left_{false};    // the worker has taken its last call from it
   std::atomic<bool> aborted_{false};
@@ -385,6 +410,7 @@ class worker final : public executor {
   // Kept between groups, so that a group allocates nothing.
   std::vector<operation*> group_members_;
   std::vector<operation*> group_ran_;
+  std::size_t group_next_ = 0;             // the first member that has not run
   std::chrono::milliseconds opened_with_;  // the busy_timeout
   int new_busy_timeout_ = -1;
   bool impatient_ = false;  // the time to wait for locks has been spent
@@ -414,6 +440,10 @@ class worker final : public executor {
   std::int64_t done_since_ = 0;
   poller poller_;
   work_source* source_ = nullptr;
+  static constexpr std::int64_t long_run_ns = 50'000;
+  std::int64_t began_ = 0;   // the call that runs; in a pool only
+  bool collecting_ = false;  // a group: its calls stand where they are
+  bool entrusted_ = false;   // the source knows that this worker is busy
   ref<executor> source_owner_;
   std::string open_failure_;
   int open_failure_code_ = 0;
