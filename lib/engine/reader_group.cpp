@@ -90,7 +90,11 @@ worker* reader_group::choose(operation& op) noexcept {
 
 worker* reader_group::open_another() noexcept {
   std::erase_if(readers_, [](const ref<worker>& r) { return r->is_gone(); });
-  if (readers_.size() >= most_) return nullptr;
+  {
+    // Those that are just closing, because they could not be opened, do not count.
+    const std::lock_guard lock(mutex_);
+    if (staying_ >= most_) return nullptr;
+  }
   try {
     readers_.push_back(open_(*this));
     const std::lock_guard lock(mutex_);
@@ -124,7 +128,7 @@ void reader_group::refuse_when_none_stays() noexcept {
     rest = std::exchange(queue_, {});
     queued_ = 0;
   }
-  while (operation* op = rest.pop()) readers_.empty() ? refuse_for_lack_of_memory(*op) : readers_.front()->submit(*op);
+  while (operation* op = rest.pop()) readers_.empty() ? refuse_for_lack_of_memory(*op) : readers_.back()->submit(*op);
 }
 
 void reader_group::refuse_for_lack_of_memory(operation& op) noexcept {
@@ -202,7 +206,7 @@ std::vector<ref<worker>> reader_group::stop() noexcept {
     stopped_ = true;
   }
   // Only when all readers are busy does anything stand in the queue: there is one to give it to.
-  while (operation* op = rest.pop()) readers_.front()->submit(*op);
+  while (operation* op = rest.pop()) readers_.back()->submit(*op);
   return std::exchange(readers_, {});
 }
 

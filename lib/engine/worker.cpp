@@ -334,7 +334,7 @@ void worker::execute(operation& op) noexcept {
   const std::int64_t began = pooled_ ? now_ns() : 0;
   began_ = began;
   if (pooled_) {
-    counted.running.store(true, std::memory_order_relaxed);
+    counted.running.store(!op.type->opens, std::memory_order_relaxed);
     if (op.submitted_at != 0) count_up(counted.wait_ns, began - op.submitted_at);
   }
   running_.store(op.serial, std::memory_order_release);
