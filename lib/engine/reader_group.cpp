@@ -11,7 +11,7 @@ namespace {
 
 /// So many calls a reader takes at once at most: enough to share a transaction, not so many that others stand idle.
 constexpr std::size_t most_taken = 32;
-/// Calls that run for less are not worth waking another thread for.
+/// Calls that usually run for less keep a processor busy all the while: more readers than processors do not help.
 constexpr std::int64_t short_run_ns = 200'000;
 /// A call that has waited for longer does so because those that serve are held up.
 constexpr std::int64_t longest_wait_ns = 1'000'000;

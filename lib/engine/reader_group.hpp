@@ -15,9 +15,10 @@
 
 namespace cosqlite::detail {
 
-/// The readers of a pool as one executor: calls stand in one queue, and whoever is free takes from it. While calls are
-/// so short that waking a thread takes longer, no more readers are set to work than there are CPUs beside the loop's;
-/// one that turns out to be busy for longer leaves the queue to others. submit() and what follows it belong to the
+/// The readers of a pool as one executor: calls stand in one queue, and those that serve take from it. Another reader
+/// is set to work when those that serve would be busy for longer with what waits than waking one is worth, by how long
+/// calls usually take; while these are short, no more of them than two for each CPU. One whose call turns out to be long
+/// gives back what it has taken beyond it, and leaves the queue to others. submit() and what follows it belong to the
 /// loop's thread, take() and what follows it to the readers'.
 class reader_group final : public executor, public work_source {
  public:
