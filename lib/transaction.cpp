@@ -268,7 +268,8 @@ void run_drop(worker& at, operation& op) {
   at.savepoints.resize(depth - 1);
 }
 
-constexpr operation_type drop_operation{.run = &run_drop, .urgent = true};
+// In its turn: the calls that were made through it and still wait are undone with it.
+constexpr operation_type drop_operation{.run = &run_drop};
 
 call<savepoint> begin_savepoint(const call_site& site, const std::source_location& where) {
   operation_ref undo = make_operation({}, drop_operation);

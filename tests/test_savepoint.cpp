@@ -2,6 +2,7 @@
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
 #include "support/one_table.hpp"
+#include "support/plug.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <optional>
@@ -126,5 +127,34 @@ TEST_CASE("a savepoint that is dropped takes those inside it along, and no other
     co_await tx.commit();
     const names left = co_await db.query<std::string>("SELECT v FROM t ORDER BY id");
     CHECK(left == names{"kept", "next"});
+  });
+}
+
+TEST_CASE("calls through a savepoint that still wait when it is dropped are undone with it") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    connection db = co_await open_with_table(file.path());
+    transaction tx = co_await db.begin();
+    co_await tx.execute("INSERT INTO t(v) VALUES ('kept')");
+    std::optional<savepoint> point(co_await tx.savepoint());
+    support::plug worker;
+    const auto hold = [](support::plug& p, transaction& in) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await p.hold(in);
+    };
+    const auto insert = [](savepoint& through) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await through.execute("INSERT INTO t(v) VALUES ('undone')");
+    };
+    const auto drop = [](support::plug& p, std::optional<savepoint>& dropped) -> task<> {
+      co_await p.held();
+      dropped.reset();
+      p.release();
+    };
+    co_await cosqlite::when_all(hold(worker, tx), insert(*point), drop(worker, point));
+    co_await tx.execute("INSERT INTO t(v) VALUES ('after')");
+    co_await tx.commit();
+    const names left = co_await db.query<std::string>("SELECT v FROM t ORDER BY id");
+    CHECK(left == names{"kept", "after"});
   });
 }

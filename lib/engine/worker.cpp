@@ -277,6 +277,7 @@ void worker::wait() noexcept {
 
 bool worker::poll_inbox() noexcept {
   if (poll_ns_ == 0 || !may_poll() || poller_.skips()) return false;
+  if (!source_) return poller_.wait([this] { return !inbox_.empty(); }, poll_ns_);
   return poller_.wait([this] { return !inbox_.empty() || look_again_.load(std::memory_order_relaxed); }, poll_ns_);
 }
 
@@ -332,8 +333,8 @@ void worker::execute(operation& op) noexcept {
   current_ = &op;
   count_up(counted.calls);
   const std::int64_t began = pooled_ ? now_ns() : 0;
-  began_ = began;
   if (pooled_) {
+    began_ = began;
     counted.running.store(!op.type->opens, std::memory_order_relaxed);
     if (op.submitted_at != 0) count_up(counted.wait_ns, began - op.submitted_at);
   }
