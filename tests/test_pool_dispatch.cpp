@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
 #include <optional>
 #include <stop_token>
 #include <vector>
@@ -120,6 +121,63 @@ TEST_CASE("streams and leases leave short reads to the others") {
     co_await read_many(db, 100, done);
     CHECK(done == 100);
     CHECK(co_await lease->query_one<int>(short_read) == 0);
+  });
+}
+
+TEST_CASE("a short read that long ones have given back gets a reader that is not open yet") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_readers(file.path(), 4);
+    // Two readers come to be open, and reads known to be short.
+    std::size_t warm = 0;
+    for (int i = 0; i < 200; ++i) co_await read_many(db, 2, warm);
+    std::stop_source stop;
+    bool first = false;
+    bool second = false;
+    std::size_t done = 0;
+    co_await cosqlite::when_all(run_until_stopped(db, stop.get_token(), first),
+                                run_until_stopped(db, stop.get_token(), second), read_then_stop(db, 1, stop, done));
+    CHECK(first);
+    CHECK(second);
+    CHECK(done == 1);
+  });
+}
+
+TEST_CASE("a reader that was awake for a stream's end and is leased then keeps nobody waiting") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_readers(file.path(), 3);
+    co_await warm_up(db);
+    for (int round = 0; round < 500; ++round) {
+      {
+        auto rows = db.stream<int>("SELECT 1 UNION ALL SELECT 2");
+        static_cast<void>(co_await rows.next());
+      }
+      cosqlite::leased_connection lease = co_await db.acquire_reader();
+      std::size_t done = 0;
+      co_await read(db, done);
+      CHECK(done == 1);
+    }
+  });
+}
+
+TEST_CASE("reads that are queued when a pool is closed finish, also where only one reader could be opened") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_readers(file.path(), 4);
+    std::size_t done = 0;
+    co_await read(db, done);
+    std::filesystem::rename(file.path(), file.path() + ".away");
+    std::vector<task<>> all;
+    all.push_back(read_many(db, 200, done));
+    const auto close = [](pool& of) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await of.close();
+    };
+    all.push_back(close(db));
+    co_await cosqlite::when_all(std::move(all));
+    std::filesystem::rename(file.path() + ".away", file.path());
+    CHECK(done == 201);
   });
 }
 

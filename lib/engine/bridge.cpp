@@ -81,11 +81,13 @@ bridge::bridge(uv_loop_t* loop) : loop_(loop), thread_(std::this_thread::get_id(
   }
   uv_idle_init(loop, &idle_);
   uv_timer_init(loop, &timer_);
-  open_handles_ = 3;
-  async_.data = idle_.data = timer_.data = this;
+  uv_timer_init(loop, &look_after_timer_);
+  open_handles_ = 4;
+  async_.data = idle_.data = timer_.data = look_after_timer_.data = this;
   uv_unref(reinterpret_cast<uv_handle_t*>(&async_));
   uv_unref(reinterpret_cast<uv_handle_t*>(&idle_));
   uv_unref(reinterpret_cast<uv_handle_t*>(&timer_));
+  uv_unref(reinterpret_cast<uv_handle_t*>(&look_after_timer_));
   deadlines_.push_back({});  // slot 0 means "not watched"
 }
 
@@ -131,6 +133,7 @@ void bridge::close_handles() noexcept {
   uv_close(reinterpret_cast<uv_handle_t*>(&async_), closed);
   uv_close(reinterpret_cast<uv_handle_t*>(&idle_), closed);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_), closed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&look_after_timer_), closed);
 }
 
 void bridge::submitted(operation& op, std::int64_t poll) noexcept {
@@ -219,9 +222,32 @@ void bridge::turn() noexcept {
   in_turn_ = true;
   turn_began_ = now_ns();
   turn_now_ = false;
+  if (look_after_wanted_.load(std::memory_order_relaxed)) look_after(true);
   drain();
   poll();
   in_turn_ = false;
+}
+
+void bridge::look_after_soon() noexcept {
+  if (look_after_armed_ || closing_) return;
+  look_after_armed_ = true;
+  // Twice: a timer counts from when the loop last looked at the clock.
+  uv_timer_start(
+      &look_after_timer_,
+      [](uv_timer_t* h) {
+        auto* self = static_cast<bridge*>(h->data);
+        self->look_after_armed_ = false;
+        self->look_after(false);
+      },
+      2, 0);
+}
+
+void bridge::look_after(bool at_once) noexcept {
+  const ref<bridge> keep(this);
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  look_after_wanted_.store(false, std::memory_order_seq_cst);
+  // One may leave, or come, meanwhile.
+  for (std::size_t i = 0; i < overseers_.size(); ++i) overseers_[i]->look_after(at_once);
 }
 
 void bridge::add_ready(operation& op) noexcept {

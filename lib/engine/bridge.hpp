@@ -21,6 +21,16 @@ bool is_forked_child() noexcept;
 /// How many connections a fork would leave without their threads: one more, or one less. Any thread.
 void count_open_connections(int by) noexcept;
 
+/// Something that looks after what waits in it, when the loop says so.
+class overseer {
+ public:
+  /// \p at_once: something has happened; else a while has passed. On the loop's thread.
+  virtual void look_after(bool at_once) noexcept = 0;
+
+ protected:
+  ~overseer() = default;
+};
+
 /// Brings completed operations to one loop: the only code that touches libuv for the engine. One a loop, shared by its
 /// connections, closed when the last of them has gone. post() is for any thread; all else for the loop's.
 class bridge {
@@ -51,6 +61,16 @@ class bridge {
   void post(operation* newest, operation* oldest) noexcept;
   /// After results have been put into a channel: wakes the loop if it sleeps.
   void notify_if_parked() noexcept;
+  /// Those that are called when it is time to look after them.
+  void add(overseer& o) { overseers_.push_back(&o); }
+  void remove(overseer& o) noexcept { std::erase(overseers_, &o); }
+  /// Has them called within a few milliseconds.
+  void look_after_soon() noexcept;
+  /// Any thread: has them called at once.
+  void look_after_now() noexcept {
+    look_after_wanted_.store(true, std::memory_order_seq_cst);
+    notify_if_parked();
+  }
   /// Whether results are looked for anyway, so that handing one over needs no system call.
   [[nodiscard]] bool is_polling() const noexcept { return state_.load(std::memory_order_relaxed) == state::active; }
   /// Wakes \p w when the coroutines at hand have run, once for all they submit. False: wake it now.
@@ -93,6 +113,7 @@ class bridge {
   void sift_down(std::size_t i) noexcept;
   void arm_timer() noexcept;
   void expire_due() noexcept;
+  void look_after(bool at_once) noexcept;
   void close_when_unused() noexcept;
   void close_handles() noexcept;
 
@@ -100,6 +121,7 @@ class bridge {
   uv_async_t async_;
   uv_idle_t idle_;
   uv_timer_t timer_;
+  uv_timer_t look_after_timer_;
   std::atomic<std::uint32_t> references_{1};
   std::atomic<std::thread::id> thread_;  // other threads ask, to be refused
   int attached_ = 0;
@@ -109,6 +131,8 @@ class bridge {
   bool idle_running_ = false;
   bool closing_ = false;
   bool turn_now_ = false;
+  bool look_after_armed_ = false;
+  std::vector<overseer*> overseers_;
   std::int64_t poll_ns_ = 0;
   poller poller_;
   std::int64_t turn_began_ = 0;
@@ -125,6 +149,7 @@ class bridge {
   alignas(64) std::atomic<operation*> outbox_{nullptr};
   alignas(64) std::atomic<state> state_{state::parked};
   std::atomic<int> senders_{0};
+  std::atomic<bool> look_after_wanted_{false};
 };
 
 }  // namespace cosqlite::detail

@@ -221,8 +221,9 @@ void run_once(worker& at, operation& op, statement_run& run) {
   // A commit may wait for the disk.
   if (!run->traits.read_only && at.in_autocommit()) at.publish();
   // A function of the user's may take any time.
-  if (run->traits.impure) at.entrust_work();
+  if (run->traits.impure || run->slow) at.entrust_work();
   step_rows(at, op, *run);
+  run->slow = at.took_long();
   const bool changes_rows = run->traits.changes_rows;
   at.ran(run->traits.read_only && !run->traits.special && !run->traits.impure);
   if (run->traits.special) at.shared_reads().forget_mode();

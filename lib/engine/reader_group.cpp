@@ -13,10 +13,16 @@ namespace {
 constexpr std::size_t most_taken = 32;
 /// Calls that usually run for less keep a processor busy all the while: more readers than processors do not help.
 constexpr std::int64_t short_run_ns = 200'000;
-/// A call that has waited for longer does so because those that serve are held up.
-constexpr std::int64_t longest_wait_ns = 1'000'000;
+/// When those that serve have not come for the next calls for so long they are held up, by the disk perhaps.
+constexpr std::int64_t longest_wait_ns = 500'000;
 /// Waking another reader pays when those that serve would be busy for longer with what waits.
 constexpr std::int64_t worth_waking_ns = 10'000;
+
+/// More readers at work on short calls do not help.
+std::size_t useful_readers() noexcept {
+  static const std::size_t useful = 2 * std::max<std::size_t>(2, usable_cpus());
+  return useful;
+}
 
 }  // namespace
 
@@ -25,6 +31,7 @@ reader_group::reader_group(ref<bridge> to, std::int64_t poll_ns, std::size_t mos
   readers_.reserve(most);
   free_.reserve(most);
   serving_.reserve(most);
+  bridge_->add(*this);
 }
 
 std::exception_ptr reader_group::refusal(const operation& op) noexcept {
@@ -52,9 +59,8 @@ bool reader_group::all_are_held_by(const lineage* who) const noexcept {
 
 bool reader_group::wants_another() const noexcept {
   if (serving_.empty()) return true;
-  static const std::size_t useful = 2 * std::max<std::size_t>(2, usable_cpus());
   const std::int64_t usual = usual_run_.load(std::memory_order_relaxed);
-  if (usual < short_run_ns && serving_.size() >= useful) return false;
+  if (usual < short_run_ns && serving_.size() >= useful_readers()) return false;
   return static_cast<std::int64_t>(queued_ + 1) * usual > worth_waking_ns * static_cast<std::int64_t>(serving_.size());
 }
 
@@ -69,9 +75,7 @@ worker* reader_group::free_reader() noexcept {
 
 /// Whether it should run although those that serve have little to do.
 bool reader_group::is_pressing(const operation& op) const noexcept {
-  // What may take long; or those that serve do not come back.
-  return !op.type->plain_statement ||
-         (queued_ != 0 && op.submitted_at - queue_.front()->submitted_at > longest_wait_ns);
+  return !op.type->plain_statement || (queued_ != 0 && op.submitted_at - last_take_ > longest_wait_ns);
 }
 
 /// Whom to give the call to; null: it has been queued.
@@ -88,21 +92,23 @@ worker* reader_group::choose(operation& op) noexcept {
   return nullptr;
 }
 
-worker* reader_group::open_another() noexcept {
+void reader_group::open_another() noexcept {
   std::erase_if(readers_, [](const ref<worker>& r) { return r->is_gone(); });
   {
-    // Those that are just closing, because they could not be opened, do not count.
     const std::lock_guard lock(mutex_);
-    if (staying_ >= most_) return nullptr;
+    // Those that are just closing, because they could not be opened, take the place of others no longer, in bounds.
+    if (staying_ >= most_ || (staying_ != 0 && readers_.size() >= 2 * most_)) return;
+    ++staying_;
   }
   try {
+    readers_.reserve(readers_.size() + 1);
     readers_.push_back(open_(*this));
-    const std::lock_guard lock(mutex_);
-    ++staying_;
-    return readers_.back().get();
+    if (readers_.back()->accepts_calls()) return;
   } catch (...) {
-    return nullptr;
   }
+  // It has got no thread that could leave.
+  const std::lock_guard lock(mutex_);
+  --staying_;
 }
 
 void reader_group::submit(operation& op) noexcept {
@@ -117,6 +123,24 @@ void reader_group::submit(operation& op) noexcept {
   }
   if (!stands_by) open_another();
   refuse_when_none_stays();
+  bridge_->look_after_soon();
+}
+
+/// Sees to it that nobody waits for those that are held up while there are others, or could be.
+void reader_group::look_after(bool at_once) noexcept {
+  bool unmet = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (queued_ == 0) return;
+    if (at_once || now_ns() - last_take_ > longest_wait_ns) {
+      std::size_t woken = 0;
+      for (worker* w = nullptr; woken < queued_ && (w = free_reader()); ++woken) w->look_again();
+      unmet = woken < queued_;
+    }
+  }
+  if (unmet) open_another();
+  refuse_when_none_stays();
+  bridge_->look_after_soon();
 }
 
 /// All of them are just closing, because they cannot be opened: one says why.
@@ -141,6 +165,7 @@ void reader_group::refuse_for_lack_of_memory(operation& op) noexcept {
 
 operation* reader_group::take(worker& w) noexcept {
   const std::lock_guard lock(mutex_);
+  w.has_looked();
   // It would be given a second call that may keep it to itself, such as a lease beside a stream.
   if (w.expects_call()) return nullptr;
   if (queued_ == 0) {
@@ -152,7 +177,9 @@ operation* reader_group::take(worker& w) noexcept {
     std::erase(free_, &w);
     serving_.push_back(&w);
   }
-  std::size_t share = std::clamp<std::size_t>(queued_ / serving_.size(), 1, most_taken);
+  last_take_ = now_ns();
+  const std::size_t takers = std::max(serving_.size(), std::min(most_, useful_readers()));
+  std::size_t share = std::clamp<std::size_t>(queued_ / takers, 1, most_taken);
   operation* first = queue_.pop();
   --queued_;
   // A stream or a lease keeps the reader to itself: nobody else's call may stand in its own queue.
@@ -174,8 +201,10 @@ void reader_group::entrust_to_others(worker& w) noexcept {
   const std::lock_guard lock(mutex_);
   if (stopped_) return;  // nobody else comes for it
   std::erase(serving_, &w);
+  std::erase(free_, &w);  // it may have been awake for something of its own
   queued_ += w.give_back(queue_);
   wake_another();
+  if (queued_ != 0) bridge_->look_after_now();
 }
 
 void reader_group::ran_for(std::int64_t ns) noexcept {
@@ -188,25 +217,38 @@ void reader_group::leave(worker& w) noexcept {
   const std::lock_guard lock(mutex_);
   std::erase(free_, &w);
   std::erase(serving_, &w);
+  w.leaves_source();
   if (--staying_ != 0) return wake_another();
   // Nobody is left to run them: they are told why.
   while (operation* op = queue_.pop()) w.sort_in(*op);
   queued_ = 0;
 }
 
+/// One that will come for calls, soon if there is such a one; null: none stays.
+ref<worker> reader_group::one_that_stays() noexcept {
+  if (!free_.empty()) return ref<worker>(free_.back());
+  if (!serving_.empty()) return ref<worker>(serving_.front());
+  for (const ref<worker>& r : readers_) {
+    if (r->accepts_calls() && !r->has_left_source()) return r;
+  }
+  return {};
+}
+
 std::vector<ref<worker>> reader_group::stop() noexcept {
   accepting_ = false;
+  bridge_->remove(*this);
   operation_queue rest;
+  ref<worker> heir;
   {
     const std::lock_guard lock(mutex_);
     rest = std::exchange(queue_, {});
     queued_ = 0;
+    heir = one_that_stays();
     free_.clear();
     serving_.clear();
     stopped_ = true;
   }
-  // Only when all readers are busy does anything stand in the queue: there is one to give it to.
-  while (operation* op = rest.pop()) readers_.back()->submit(*op);
+  while (operation* op = rest.pop()) heir ? heir->submit(*op) : refuse_for_lack_of_memory(*op);
   return std::exchange(readers_, {});
 }
 

@@ -20,7 +20,7 @@ namespace cosqlite::detail {
 /// calls usually take; while these are short, no more of them than two for each CPU. One whose call turns out to be long
 /// gives back what it has taken beyond it, and leaves the queue to others. submit() and what follows it belong to the
 /// loop's thread, take() and what follows it to the readers'.
-class reader_group final : public executor, public work_source {
+class reader_group final : public executor, public work_source, public overseer {
  public:
   using opener = std::function<ref<worker>(reader_group&)>;
 
@@ -38,20 +38,25 @@ class reader_group final : public executor, public work_source {
   [[nodiscard]] std::vector<ref<worker>> readers() const;
   [[nodiscard]] std::size_t waiting() const noexcept;
 
+  void look_after(bool at_once) noexcept override;
+
   operation* take(worker& w) noexcept override;
   void entrust_to_others(worker& w) noexcept override;
   void ran_for(std::int64_t ns) noexcept override;
   void leave(worker& w) noexcept override;
 
  private:
-  ~reader_group() override = default;
+  ~reader_group() override {
+    if (!stopped_) bridge_->remove(*this);  // it has not got as far as to be used
+  }
   [[nodiscard]] bool all_are_held_by(const lineage* who) const noexcept;
   [[nodiscard]] bool wants_another() const noexcept;
   [[nodiscard]] bool is_pressing(const operation& op) const noexcept;
   worker* free_reader() noexcept;
   worker* choose(operation& op) noexcept;
-  worker* open_another() noexcept;
+  void open_another() noexcept;
   void wake_another() noexcept;
+  [[nodiscard]] ref<worker> one_that_stays() noexcept;
   void refuse_when_none_stays() noexcept;
   void refuse_for_lack_of_memory(operation& op) noexcept;
 
@@ -70,6 +75,7 @@ class reader_group final : public executor, public work_source {
   std::vector<worker*> free_;     // the one that became free last stands last
   std::vector<worker*> serving_;  // those that look into the queue when they have done what they are doing
   bool stopped_ = false;
+  std::int64_t last_take_ = 0;
   std::atomic<std::int64_t> usual_run_{0};  // of a call, in nanoseconds
 };
 

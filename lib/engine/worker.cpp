@@ -81,6 +81,10 @@ void worker::submit(operation& op) noexcept {
   if (counts_as_queued(op)) queued_.fetch_add(1, std::memory_order_relaxed);
   if (!started_) start_thread();
   if (inbox_closed_.load(std::memory_order_acquire) || !inbox_.push(&op)) {
+    if (expects_call() && (op.serial >> 63) != 0) {
+      expected_.fetch_sub(1, std::memory_order_relaxed);
+      look_again();
+    }
     if (reject(op)) return bridge_->post(&op, &op);
     return op.release();
   }
@@ -122,8 +126,9 @@ void worker::start_thread() noexcept {
     accepting_ = false;
     count_open_connections(-1);
     release();
-    callback_error_ = std::make_exception_ptr(
-        io_error(std::string("cannot start a thread for the connection: ") + e.what(), {SQLITE_IOERR}));
+    open_failure_ = std::string("cannot start a thread for the connection: ") + e.what();
+    open_failure_code_ = SQLITE_IOERR;
+    callback_error_ = std::make_exception_ptr(io_error(open_failure_, {SQLITE_IOERR}));
   }
 }
 
@@ -241,7 +246,6 @@ operation* worker::next() noexcept {
     return nullptr;
   }
   entrusted_ = false;
-  look_again_.store(false, std::memory_order_relaxed);
   return source_->take(*this);
 }
 
@@ -255,6 +259,8 @@ std::size_t worker::give_back(operation_queue& to) noexcept {
   operation_queue back;
   std::size_t count = 0;
   for (std::size_t i = group_next_; i < group_members_.size(); ++i, ++count) back.push(*group_members_[i]);
+  // They are counted anew where they run.
+  count_up(counted.grouped_calls, std::uint64_t{0} - count);
   group_members_.resize(std::min(group_next_, group_members_.size()));
   operation_queue kept;
   while (operation* op = waiting_.pop()) {

@@ -131,14 +131,20 @@ class worker final : public executor {
     look_again_.store(true, std::memory_order_seq_cst);
     wake();
   }
+  void has_looked() noexcept { look_again_.store(false, std::memory_order_relaxed); }
+  /// Its source gets nothing from it any more, nor it from the source. Its own thread; the other for any.
+  void leaves_source() noexcept { left_source_.store(true, std::memory_order_release); }
+  [[nodiscard]] bool has_left_source() const noexcept { return left_source_.load(std::memory_order_acquire); }
   /// What waits for any reader of the pool is not to wait for this one, which may be busy for long. Its own thread.
   void entrust_work() noexcept;
   /// Puts the calls for any reader that it has taken, and not begun, before those in \p to. How many; its own thread.
   std::size_t give_back(operation_queue& to) noexcept;
   /// The same once the call that runs has taken long.
   void entrust_work_when_long() noexcept {
-    if (source_ && !entrusted_ && now_ns() - began_ > long_run_ns) entrust_work();
+    if (!entrusted_ && took_long()) entrust_work();
   }
+  /// Whether the call that runs has taken so long that calls for any reader had better go to others.
+  [[nodiscard]] bool took_long() const noexcept { return source_ && now_ns() - began_ > long_run_ns; }
   /// No call is accepted from now on.
   void refuse_calls() noexcept { accepting_ = false; }
   [[nodiscard]] bool accepts_calls() const noexcept { return accepting_; }
@@ -391,6 +397,7 @@ class worker final : public executor {
   channel<operation> results_;  // and back, where the bridge has a lane for it
   alignas(64) std::atomic<int> parked_{0};
   std::atomic<bool> look_again_{false};
+  std::atomic<bool> left_source_{false};
   std::atomic<bool> inbox_closed_{false};  // nothing that comes now is looked at
   std::atomic<bool> inbox_left_{false};    // the worker has taken its last call from it
   std::atomic<bool> aborted_{false};
