@@ -5,6 +5,7 @@
 #include <cosqlite/detail/results.hpp>
 #include <cosqlite/execute_result.hpp>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -221,9 +222,10 @@ void run_once(worker& at, operation& op, statement_run& run) {
   // A commit may wait for the disk.
   if (!run->traits.read_only && at.in_autocommit()) at.publish();
   // A function of the user's may take any time.
-  if (run->traits.impure || run->slow) at.entrust_work();
+  // Once may be because another thread had the processor; twice it is the statement.
+  if (run->traits.impure || run->long_runs == 2) at.entrust_work();
   step_rows(at, op, *run);
-  run->slow = at.took_long();
+  run->long_runs = at.took_long() ? std::min(run->long_runs + 1, 2) : 0;
   const bool changes_rows = run->traits.changes_rows;
   at.ran(run->traits.read_only && !run->traits.special && !run->traits.impure);
   if (run->traits.special) at.shared_reads().forget_mode();

@@ -178,7 +178,7 @@ operation* reader_group::take(worker& w) noexcept {
     serving_.push_back(&w);
   }
   last_take_ = now_ns();
-  const std::size_t takers = std::max(serving_.size(), std::min(most_, useful_readers()));
+  const std::size_t takers = std::max(serving_.size(), std::min(most_, usable_cpus()));
   std::size_t share = std::clamp<std::size_t>(queued_ / takers, 1, most_taken);
   operation* first = queue_.pop();
   --queued_;

@@ -33,7 +33,7 @@ struct prepared {
   int reprepares = 0;
   bool in_use = false;  ///< stepped and not yet reset
   bool cached = false;  ///< stands in the cache
-  bool slow = false;    ///< its last run was long, as a pool sees it
+  int long_runs = 0;    ///< one after another, as a pool sees it; up to 2
   std::shared_ptr<const column_names> names;
 
   /// The columns' names, taken anew after SQLite has compiled the statement anew.
