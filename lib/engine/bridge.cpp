@@ -337,7 +337,7 @@ void bridge::poll() noexcept {
 bool bridge::park() noexcept {
   state_.store(state::parked, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!has_results()) return true;
+  if (!has_results() && !look_after_wanted_.load(std::memory_order_relaxed)) return true;
   state_.store(state::active, std::memory_order_seq_cst);
   return false;
 }

@@ -82,10 +82,12 @@ bool reader_group::is_pressing(const operation& op) const noexcept {
 worker* reader_group::choose(operation& op) noexcept {
   const std::lock_guard lock(mutex_);
   if (wants_another() || is_pressing(op)) {
-    if (worker* w = free_reader()) {
+    worker* const w = free_reader();
+    if (w && queued_ == 0) {
       w->expect_call();
       return w;
     }
+    if (w) w->look_again();  // those that have waited come first
   }
   queue_.push(op);
   ++queued_;
