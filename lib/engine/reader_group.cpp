@@ -125,6 +125,15 @@ void reader_group::submit(operation& op) noexcept {
   }
   if (!stands_by) open_another();
   refuse_when_none_stays();
+  look_after_soon();
+}
+
+/// Where all readers there can be are at work, those that come back come by themselves.
+void reader_group::look_after_soon() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (queued_ == 0 || (free_.empty() && staying_ >= most_)) return;
+  }
   bridge_->look_after_soon();
 }
 
@@ -142,7 +151,7 @@ void reader_group::look_after(bool at_once) noexcept {
   }
   if (unmet) open_another();
   refuse_when_none_stays();
-  bridge_->look_after_soon();
+  look_after_soon();
 }
 
 /// All of them are just closing, because they cannot be opened: one says why.

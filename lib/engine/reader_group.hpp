@@ -57,6 +57,7 @@ class reader_group final : public executor, public work_source, public overseer 
   void open_another() noexcept;
   void wake_another() noexcept;
   [[nodiscard]] ref<worker> one_that_stays() noexcept;
+  void look_after_soon() noexcept;
   void refuse_when_none_stays() noexcept;
   void refuse_for_lack_of_memory(operation& op) noexcept;
 
