@@ -1,4 +1,5 @@
 #include "support/abandonable.hpp"
+#include "support/ask.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/endless.hpp"
@@ -27,6 +28,7 @@ using cosqlite::task;
 using cosqlite::timeout_error;
 using cosqlite::transaction;
 using support::abandonable;
+using support::ask;
 using support::endless_read;
 using support::failure_of;
 using support::on_loop;
@@ -62,14 +64,6 @@ task<> endless_many(limited_connection db) {
 task<> endless_script(limited_connection db) {
   [[maybe_unused]] const bool local = true;
   co_await db.execute_script(std::string("INSERT INTO t(v) VALUES ('x'); ") + endless_write);
-}
-int ask(sqlite3* raw, const char* sql) {
-  sqlite3_stmt* stmt = nullptr;
-  sqlite3_prepare_v2(raw, sql, -1, &stmt, nullptr);
-  const int rc = sqlite3_step(stmt);
-  sqlite3_finalize(stmt);
-  if (rc == SQLITE_INTERRUPT) throw std::runtime_error("interrupted");
-  return rc;
 }
 task<> endless_run(limited_connection db) {
   const int rc = co_await db.run([](sqlite3* raw) { return ask(raw, endless_read); });

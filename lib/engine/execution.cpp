@@ -221,8 +221,8 @@ void run_once(worker& at, operation& op, statement_run& run) {
   bind_arguments(at, *run, op, op.args);
   // A commit may wait for the disk.
   if (!run->traits.read_only && at.in_autocommit()) at.publish();
-  // A function of the user's may take any time.
-  // Once may be because another thread had the processor; twice it is the statement.
+  // A function of the user's may take any time. A run that was long may be because another thread had the processor;
+  // after two it is the statement.
   if (run->traits.impure || run->long_runs == 2) at.entrust_work();
   step_rows(at, op, *run);
   run->long_runs = at.took_long() ? std::min(run->long_runs + 1, 2) : 0;

@@ -131,18 +131,19 @@ class worker final : public executor {
     look_again_.store(true, std::memory_order_seq_cst);
     wake();
   }
+  /// It is looking: with the lock held under which it is asked to.
   void has_looked() noexcept { look_again_.store(false, std::memory_order_relaxed); }
-  /// Its source gets nothing from it any more, nor it from the source. Its own thread; the other for any.
+  /// It will take no more from its source. The former on its own thread, the latter on any.
   void leaves_source() noexcept { left_source_.store(true, std::memory_order_release); }
   [[nodiscard]] bool has_left_source() const noexcept { return left_source_.load(std::memory_order_acquire); }
   /// What waits for any reader of the pool is not to wait for this one, which may be busy for long. Its own thread.
   void entrust_work() noexcept;
-  /// Puts the calls for any reader that it has taken, and not begun, before those in \p to. How many; its own thread.
-  std::size_t give_back(operation_queue& to) noexcept;
   /// The same once the call that runs has taken long.
   void entrust_work_when_long() noexcept {
     if (!entrusted_ && took_long()) entrust_work();
   }
+  /// Puts the calls for any reader that it has taken, and not begun, before those in \p to. How many; its own thread.
+  std::size_t give_back(operation_queue& to) noexcept;
   /// Whether the call that runs has taken so long that calls for any reader had better go to others.
   [[nodiscard]] bool took_long() const noexcept { return source_ && now_ns() - began_ > long_run_ns; }
   /// No call is accepted from now on.
@@ -209,7 +210,8 @@ class worker final : public executor {
   void rollback(operation& op);
   /// Rolls back whatever is open and forgets who owned it. True: it went well, or there was nothing.
   bool end_transaction() noexcept;
-  /// Rolls back whatever is open. What cannot be rolled back now (there is no memory) is before the next call.
+  /// Rolls back whatever is open. False: it could not be done now, for lack of memory perhaps; then it is done before
+  /// the next call runs.
   bool roll_back() noexcept;
   /// BEGIN IMMEDIATE in the name of \p op: its deadline and stop count. What stopped it becomes its error.
   int begin_for(operation& op) noexcept;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "support/abandonable.hpp"
+#include "support/ask.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
@@ -102,14 +103,6 @@ cosqlite::task<> first_of(S stream) {
   static_cast<void>(co_await stream.next());
 }
 
-inline int ask(sqlite3* raw, const char* sql) {
-  sqlite3_stmt* stmt = nullptr;
-  sqlite3_prepare_v2(raw, sql, -1, &stmt, nullptr);
-  const int rc = sqlite3_step(stmt);
-  sqlite3_finalize(stmt);
-  if (rc == SQLITE_INTERRUPT) throw std::runtime_error("interrupted");
-  return rc;
-}
 inline int ask_for_one(sqlite3* raw) { return ask(raw, "SELECT 1"); }
 
 inline cosqlite::task<> insert_in(cosqlite::transaction& tx) {
