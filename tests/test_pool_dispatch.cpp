@@ -216,3 +216,24 @@ TEST_CASE("calls that were taken and given back again can be cancelled, and end 
     }
   });
 }
+
+TEST_CASE("a reader that ends its read transaction when it has nothing to do serves on") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options options;
+    options.readers = 1;
+    options.connection.poll = std::chrono::microseconds(0);  // it has nothing to do after each call
+    pool db = co_await support::open_pool_with_table(file.path(), options);
+    // Two share a transaction. Ending it takes a few steps, and after a thousand of them the progress handler is called
+    // meanwhile, when the calls themselves, which have taken long, are over.
+    const auto long_read = [](pool& on) -> task<int> {
+      constexpr const char* sql = "SELECT length(hex(zeroblob(100000))) + count(*) FROM t";
+      const int length = co_await on.with(std::chrono::seconds(20)).query_one<int>(sql);
+      co_return length;
+    };
+    for (int i = 0; i < 1'200; ++i) {
+      const auto [first, second] = co_await cosqlite::when_all(long_read(db), long_read(db));
+      REQUIRE(first + second == 400'000);
+    }
+  });
+}

@@ -60,7 +60,7 @@ int worker::on_busy(void* self, int tries) noexcept {
   const std::int64_t now = now_ns();
   if (tries == 0) {
     w->publish();
-    w->entrust_work();
+    if (w->current_) w->entrust_work();
     w->busy_since_ = now;
     count_up(w->counted.busy_waits);
   }

@@ -138,9 +138,10 @@ class worker final : public executor {
   [[nodiscard]] bool has_left_source() const noexcept { return left_source_.load(std::memory_order_acquire); }
   /// What waits for any reader of the pool is not to wait for this one, which may be busy for long. Its own thread.
   void entrust_work() noexcept;
-  /// The same once the call that runs has taken long.
+  /// The same once the call that runs has taken long. SQLite also asks while a transaction of the worker's own ends, after
+  /// the last call: it is about to sleep then, and would not come back for what waits.
   void entrust_work_when_long() noexcept {
-    if (!entrusted_ && took_long()) entrust_work();
+    if (current_ && !entrusted_ && took_long()) entrust_work();
   }
   /// Puts the calls for any reader that it has taken, and not begun, before those in \p to. How many; its own thread.
   std::size_t give_back(operation_queue& to) noexcept;
