@@ -87,12 +87,14 @@ bool coalescer::is_late() const noexcept {
 void coalescer::run_reads() noexcept {
   began_ = now_ns();
   at_.snapshot_.enter(members_.size() - next_);
+  at_.ended_ = now_ns();
   unsigned count = 0;
   while (next_ < members_.size()) {
     run_alone(*members_[next_++]);
     at_.publish_when_due();
     if (++count % 16 == 0 && is_late()) break;
   }
+  at_.ended_ = 0;
   at_.snapshot_.leave();
 }
 

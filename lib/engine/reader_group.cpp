@@ -3,6 +3,7 @@
 #include "engine/errors.hpp"
 
 #include <algorithm>
+#include <mutex>
 #include <new>
 
 namespace cosqlite::detail {
@@ -78,20 +79,22 @@ bool reader_group::is_pressing(const operation& op) const noexcept {
   return !op.type->plain_statement || (queued_ != 0 && op.submitted_at - last_take_ > longest_wait_ns);
 }
 
-/// Whom to give the call to; null: it has been queued.
-worker* reader_group::choose(operation& op) noexcept {
+/// Where the call goes: to a reader, or into the queue.
+reader_group::placement reader_group::place(operation& op) noexcept {
   const std::lock_guard lock(mutex_);
   if (wants_another() || is_pressing(op)) {
     worker* const w = free_reader();
     if (w && queued_ == 0) {
       w->expect_call();
-      return w;
+      return {.to = w};
     }
     if (w) w->look_again();  // those that have waited come first
   }
   queue_.push(op);
   ++queued_;
-  return nullptr;
+  // Until all are open one stands by for when those that serve are busy for long.
+  const bool may_open = staying_ < most_;
+  return {.opens = free_.empty() && may_open, .watched = !free_.empty() || may_open};
 }
 
 void reader_group::open_another() noexcept {
@@ -116,16 +119,14 @@ void reader_group::open_another() noexcept {
 void reader_group::submit(operation& op) noexcept {
   op.submitted_at = now_ns();
   op.serial = ++serials_;
-  if (worker* w = choose(op)) return w->submit(op);
-  // Until all are open one stands by for when those that serve are busy for long. A new one looks into the queue first.
-  bool stands_by = false;
-  {
-    const std::lock_guard lock(mutex_);
-    stands_by = !free_.empty();
+  const placement where = place(op);
+  if (where.to) return where.to->submit(op);
+  // A new one looks into the queue first.
+  if (where.opens) {
+    open_another();
+    refuse_when_none_stays();
   }
-  if (!stands_by) open_another();
-  refuse_when_none_stays();
-  look_after_soon();
+  if (where.watched) bridge_->look_after_soon();
 }
 
 /// Where all readers there can be are at work, those that come back come by themselves.
@@ -189,7 +190,7 @@ operation* reader_group::take(worker& w) noexcept {
     serving_.push_back(&w);
   }
   last_take_ = now_ns();
-  const std::size_t takers = std::max(serving_.size(), std::min(most_, usable_cpus()));
+  const std::size_t takers = serving_.size();
   std::size_t share = std::clamp<std::size_t>(queued_ / takers, 1, most_taken);
   operation* first = queue_.pop();
   --queued_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/bridge.hpp"
+#include "engine/short_mutex.hpp"
 #include "engine/worker.hpp"
 #include <cosqlite/connection.hpp>
 #include <cosqlite/detail/operation.hpp>
@@ -9,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -49,11 +49,18 @@ class reader_group final : public executor, public work_source, public overseer 
   ~reader_group() override {
     if (!stopped_) bridge_->remove(*this);  // it has not got as far as to be used
   }
+  /// What is to be done with a call.
+  struct placement {
+    worker* to = nullptr;  // null: it has been queued
+    bool opens = false;    // all that are open are at work, and there may be another
+    bool watched = false;  // there are others, or may be, should those at work be held up
+  };
+
   [[nodiscard]] bool all_are_held_by(const lineage* who) const noexcept;
   [[nodiscard]] bool wants_another() const noexcept;
   [[nodiscard]] bool is_pressing(const operation& op) const noexcept;
   worker* free_reader() noexcept;
-  worker* choose(operation& op) noexcept;
+  placement place(operation& op) noexcept;
   void open_another() noexcept;
   void wake_another() noexcept;
   [[nodiscard]] ref<worker> one_that_stays() noexcept;
@@ -69,7 +76,7 @@ class reader_group final : public executor, public work_source, public overseer 
   std::vector<ref<worker>> readers_;
   std::uint64_t serials_ = std::uint64_t{1} << 63;  // apart from those that a worker gives
 
-  mutable std::mutex mutex_;
+  mutable short_mutex mutex_;
   operation_queue queue_;
   std::size_t queued_ = 0;
   std::size_t staying_ = 0;       // readers that have not left

@@ -338,11 +338,11 @@ void worker::run(operation& op) noexcept {
 void worker::execute(operation& op) noexcept {
   current_ = &op;
   count_up(counted.calls);
-  const std::int64_t began = pooled_ ? now_ns() : 0;
+  const std::int64_t before = std::exchange(ended_, 0);
   if (pooled_) {
-    began_ = began;
+    began_ = before != 0 ? before : now_ns();
     counted.running.store(!op.type->opens, std::memory_order_relaxed);
-    if (op.submitted_at != 0) count_up(counted.wait_ns, began - op.submitted_at);
+    if (op.submitted_at != 0) count_up(counted.wait_ns, began_ - op.submitted_at);
   }
   running_.store(op.serial, std::memory_order_release);
   callback_error_ = nullptr;
@@ -378,7 +378,9 @@ void worker::execute(operation& op) noexcept {
   running_.store(0, std::memory_order_release);
   current_ = nullptr;
   if (pooled_) {
-    const std::int64_t took = now_ns() - began;
+    const std::int64_t ended = now_ns();
+    const std::int64_t took = ended - began_;
+    if (before != 0) ended_ = ended;
     count_up(counted.run_ns, took);
     if (source_) source_->ran_for(took);
     counted.running.store(false, std::memory_order_relaxed);
@@ -420,7 +422,7 @@ void worker::post_done(operation* oldest) noexcept {
 
 void worker::publish_when_due() noexcept {
   if (done_count_ == 0) return;
-  const std::int64_t now = now_ns();
+  const std::int64_t now = ended_ != 0 ? ended_ : now_ns();
   if (done_since_ == 0) done_since_ = now;
   if (done_count_ >= most_unpublished || now - done_since_ > publish_after_ns ||
       (bridge_->is_polling() && done_count_ >= 8)) {

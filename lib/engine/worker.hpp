@@ -452,6 +452,7 @@ class worker final : public executor {
   work_source* source_ = nullptr;
   static constexpr std::int64_t long_run_ns = 50'000;
   std::int64_t began_ = 0;   // the call that runs; in a pool only
+  std::int64_t ended_ = 0;   // the call before, of the same group of reads; 0: the clock is asked
   bool collecting_ = false;  // a group: its calls stand where they are
   bool entrusted_ = false;   // the source knows that this worker is busy
   ref<executor> source_owner_;
