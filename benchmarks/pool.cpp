@@ -1,9 +1,12 @@
-// Four readers and a writer on one file at once: a pool against five threads that each have a connection.
+// Four readers and a writer on one file at once: a pool against five threads that each have a connection. Every commit
+// makes readers drop what they have cached, so how many the two writers make belongs to the figures; with a pace they
+// make equally many.
 #include "events.hpp"
 #include "items.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,6 +25,23 @@ struct writing {
   }
 };
 
+/// So many writes a second; 0: as many as can be.
+class pace {
+ public:
+  explicit pace(double a_second) : a_second_(a_second) {}
+  /// How long to wait before the next, when so many have been made.
+  [[nodiscard]] std::chrono::nanoseconds wait_after(std::size_t writes) const {
+    if (a_second_ == 0) return {};
+    const std::chrono::duration<double> due(static_cast<double>(writes) / a_second_);
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(due - (clock::now() - began_));
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  double a_second_;
+  clock::time_point began_ = clock::now();
+};
+
 cosqlite::task<> read_items(cosqlite::pool& db, std::size_t seed, std::size_t reads) {
   sequence ids(seed);
   for (std::size_t i = 0; i < reads; ++i) {
@@ -36,28 +56,40 @@ cosqlite::task<> read_from_many(cosqlite::pool& db, std::size_t readers, std::si
   done = true;
 }
 
-cosqlite::task<> write_meanwhile(cosqlite::pool& db, const bool& done, std::size_t& writes) {
+cosqlite::task<> write_meanwhile(cosqlite::pool& db, double a_second, const bool& done, std::size_t& writes) {
   const std::string message = events::message;
-  while (!done) co_await db.execute(events::insert, writes++, message);
+  const pace at(a_second);
+  while (!done) {
+    co_await db.execute(events::insert, writes++, message);
+    const std::chrono::nanoseconds wait = at.wait_after(writes);
+    if (wait > wait.zero()) co_await cosqlite::sleep_for(wait);
+  }
 }
 
-cosqlite::task<> ours(std::string path, std::size_t readers, std::size_t reads, stopwatch& watch, writing& seen) {
+struct load {
+  std::size_t coroutines;
+  std::size_t reads;
+  double writes_a_second = 0;
+};
+
+cosqlite::task<> ours(std::string path, load what, stopwatch& watch, writing& seen) {
   cosqlite::pool_options options;
   options.readers = connections;
   cosqlite::pool db = co_await cosqlite::pool::open(path, options);
   bool done = false;
-  co_await read_from_many(db, readers, reads / 10, done);
+  co_await read_from_many(db, what.coroutines, what.reads / 10, done);
   done = false;
   std::size_t writes = 0;
   watch.start();
-  co_await when_all(read_from_many(db, readers, reads, done), write_meanwhile(db, done, writes));
-  const double count = static_cast<double>(reads / readers * readers);
+  co_await when_all(read_from_many(db, what.coroutines, what.reads, done),
+                    write_meanwhile(db, what.writes_a_second, done, writes));
+  const double count = static_cast<double>(what.reads / what.coroutines * what.coroutines);
   watch.stop(count);
   seen.add(writes, count, watch);
   co_await db.close();
 }
 
-void raw_threads(const std::string& path, std::size_t reads, stopwatch& watch, writing& seen) {
+void raw_threads(const std::string& path, load what, stopwatch& watch, writing& seen) {
   std::atomic<bool> go = false, done = false;
   std::atomic<std::size_t> ready = 0;
   std::size_t writes = 0;
@@ -71,9 +103,9 @@ void raw_threads(const std::string& path, std::size_t reads, stopwatch& watch, w
       raw::database db(path);
       raw::statement select(db, items::read_one);
       sequence ids(r + 1);
-      items::read_all(select, ids, reads / connections / 10);
+      items::read_all(select, ids, what.reads / connections / 10);
       wait_for_start();
-      items::read_all(select, ids, reads / connections);
+      items::read_all(select, ids, what.reads / connections);
     });
   }
   std::thread writer([&] {
@@ -81,10 +113,12 @@ void raw_threads(const std::string& path, std::size_t reads, stopwatch& watch, w
     raw::statement insert(db, events::insert);
     const std::string message = events::message;
     wait_for_start();
-    for (; !done.load(); ++writes) {
-      insert.bind(1, static_cast<sqlite3_int64>(writes));
+    const pace at(what.writes_a_second);
+    while (!done.load()) {
+      insert.bind(1, static_cast<sqlite3_int64>(writes++));
       insert.bind(2, message);
       insert.run();
+      std::this_thread::sleep_for(at.wait_after(writes));
     }
   });
   while (ready.load() < connections + 1) std::this_thread::yield();
@@ -92,7 +126,7 @@ void raw_threads(const std::string& path, std::size_t reads, stopwatch& watch, w
   go = true;
   go.notify_all();
   for (std::thread& r : readers) r.join();
-  const double count = static_cast<double>(reads / connections * connections);
+  const double count = static_cast<double>(what.reads / connections * connections);
   watch.stop(count);
   done = true;
   writer.join();
@@ -103,21 +137,25 @@ void raw_threads(const std::string& path, std::size_t reads, stopwatch& watch, w
 
 int main(int argc, char** argv) {
   return program("pool", argc, argv, [](suite& s) {
-    const auto compare = [&](const workload& what, std::size_t readers) {
+    const auto compare = [&](const workload& what, load of) {
       if (!s.wants(what.name)) return;
       const std::string path = s.fresh_file();
       items::fill(path);
       raw::database(path).run(events::create);
-      const std::size_t reads = s.scaled(100'000);
+      of.reads = s.scaled(of.reads);
       writing theirs, mine;
       s.compare(
-          what, [&](stopwatch& w) { raw_threads(path, reads, w, theirs); },
-          [&](stopwatch& w) { cosqlite::run(ours(path, readers, reads, w, mine)); });
+          what, [&](stopwatch& w) { raw_threads(path, of, w, theirs); },
+          [&](stopwatch& w) { cosqlite::run(ours(path, of, w, mine)); });
       const std::string writes = std::string(what.name) + ": durable writes a second meanwhile";
       s.fact(writes + ", five raw threads", median(theirs.rates), "writes/s");
       s.fact(writes, median(mine.rates), "writes/s");
     };
-    compare({.name = "pool of 4 readers and a writer, 4 coroutines read", .floor = 0.8}, 4);
-    compare({.name = "pool of 4 readers and a writer, 64 coroutines read", .floor = 0.8}, 64);
+    compare({.name = "pool of 4 readers and a writer, 4 coroutines read", .floor = 0.8},
+            {.coroutines = 4, .reads = 300'000});
+    compare({.name = "pool of 4 readers and a writer, 64 coroutines read", .floor = 0.8},
+            {.coroutines = 64, .reads = 300'000});
+    compare({.name = "pool of 4 readers and a writer, 64 read, both write 500 times a second", .floor = 0.8},
+            {.coroutines = 64, .reads = 300'000, .writes_a_second = 500});
   });
 }
