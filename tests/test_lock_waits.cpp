@@ -221,3 +221,31 @@ TEST_CASE("a lock that another process holds does not keep a call whose stop was
     co_await db.execute("INSERT INTO t(v) VALUES ('x')");
   });
 }
+
+TEST_CASE("writes that share a transaction wait for its commit's lock no longer than each of them may") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::open_options o;
+    o.journal_mode = cosqlite::journal::del;
+    o.busy_timeout = std::chrono::minutes(10);
+    connection db = co_await cosqlite::open(file.path(), o);
+    co_await db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)");
+    const raw_database other(file.path());
+    other.execute("BEGIN; SELECT count(*) FROM t");
+    const auto write = [](limited_connection on, cosqlite::timeout_error::stage& where) -> task<> {
+      try {
+        co_await on.execute("INSERT INTO t(v) VALUES ('x')");
+      } catch (const cosqlite::timeout_error& e) {
+        where = e.spent_in();
+      }
+    };
+    auto first = cosqlite::timeout_error::stage::run;
+    auto second = cosqlite::timeout_error::stage::run;
+    const auto limited = db.with(std::chrono::milliseconds(30));
+    co_await cosqlite::when_all(write(limited, first), write(limited, second));
+    CHECK(first == cosqlite::timeout_error::stage::lock);
+    CHECK(second == cosqlite::timeout_error::stage::queue);
+    other.execute("ROLLBACK");
+    CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == 0);
+  });
+}

@@ -223,6 +223,28 @@ TEST_CASE("the writer keeps the write-ahead log short, between transactions") {
   });
 }
 
+TEST_CASE("the writer keeps the write-ahead log short while transactions of many follow one another") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    cosqlite::pool_options o;
+    o.checkpoint_pages = 50;
+    o.connection.synchronous = cosqlite::sync::off;
+    pool db = co_await open_pool_with_table(file.path(), o);
+    const auto write = [](pool& on) -> task<> {
+      for (int i = 0; i < 200; ++i) {
+        transaction tx = co_await on.begin();
+        co_await tx.execute("INSERT INTO t(v) VALUES (zeroblob(4000))");
+        co_await tx.commit();
+      }
+    };
+    std::vector<task<>> all;
+    for (int i = 0; i < 8; ++i) all.push_back(write(db));
+    co_await cosqlite::when_all(std::move(all));
+    CHECK(db.stats().checkpoints > 0);
+    CHECK(std::filesystem::file_size(file.path() + "-wal") < 400 * 4200);
+  });
+}
+
 TEST_CASE("while a reader of old data holds the log back, the writer tries to move it no more often than it grows") {
   const temp_database file;
   on_loop([&]() -> task<> {

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 namespace {
@@ -235,5 +236,25 @@ TEST_CASE("a reader that ends its read transaction when it has nothing to do ser
       const auto [first, second] = co_await cosqlite::when_all(long_read(db), long_read(db));
       REQUIRE(first + second == 400'000);
     }
+  });
+}
+
+TEST_CASE("a read that waits while the open readers are held gets another once that can be opened again") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_readers(file.path(), 2);
+    const cosqlite::leased_connection held = co_await db.acquire_reader();
+    std::filesystem::rename(file.path(), file.path() + ".away");
+    const auto read_soon = [](pool& on, int& rows) -> task<> {
+      rows = co_await on.with(std::chrono::seconds(20)).query_one<int>(short_read);
+    };
+    int rows = -1;
+    const auto bring_back = [](std::string path) -> task<> {
+      // So long that opening has failed a few times.
+      co_await cosqlite::sleep_for(std::chrono::milliseconds(100));
+      std::filesystem::rename(path + ".away", path);
+    };
+    co_await cosqlite::when_all(read_soon(db, rows), bring_back(file.path()));
+    CHECK(rows == 0);
   });
 }

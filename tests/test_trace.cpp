@@ -6,6 +6,8 @@
 #include "support/on_loop.hpp"
 #include <cosqlite/cosqlite.hpp>
 
+#include <sqlite3.h>
+
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -125,4 +127,26 @@ TEST_CASE("a trace names the triggers that run, and expands nothing for those wh
         CHECK(seen.take() == expected);
       },
       "CREATE TABLE t(a); CREATE TABLE log(t); CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO log VALUES (1); END");
+}
+
+TEST_CASE("a progress callback that wants to stop everything does not stop what undoes a transaction") {
+  with_database([](connection& db) -> task<> {
+    const auto before = co_await db.query_one<int>("SELECT count(*) FROM t");
+    std::atomic<bool> stop{false};
+    const auto stops = [&stop] { return stop.load(); };
+    const subscription s = co_await db.on_progress(1, stops);
+    for (const bool dropped : {false, true}) {
+      {
+        cosqlite::transaction tx = co_await db.begin();
+        co_await tx.execute("INSERT INTO t(a) VALUES (7)");
+        stop = true;
+        if (!dropped) co_await tx.rollback();
+      }
+      const auto is_idle = [](sqlite3* handle) { return sqlite3_get_autocommit(handle) != 0; };
+      const bool idle = co_await db.run(is_idle);
+      CHECK(idle);
+      stop = false;
+      CHECK(co_await db.query_one<int>("SELECT count(*) FROM t") == before);
+    }
+  });
 }

@@ -311,7 +311,7 @@ class hook_calls {
     return detail::add_commit_hook(here(), detail::make_callback<commit_vote()>(std::forward<F>(fn)), where);
   }
 
-  /// Calls `fn()` after a transaction was rolled back, by whomever; not when the connection closes.
+  /// Calls `fn()` after a transaction was rolled back, by whomever, the end of the connection included.
   template <class F>
   [[nodiscard]] call<subscription> on_rollback(F&& fn, std::source_location where = std::source_location::current()) {
     return detail::add_rollback_hook(here(), detail::make_callback<void()>(std::forward<F>(fn)), where);

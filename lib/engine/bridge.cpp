@@ -107,7 +107,11 @@ void bridge::detach(worker& w) noexcept {
   --attached_;
   const auto end = lanes_.begin() + static_cast<std::ptrdiff_t>(lane_count_);
   const auto lane = std::find(lanes_.begin(), end, &w.results());
-  if (lane != end) *lane = lanes_[--lane_count_];
+  if (lane != end) {
+    // Its last word may have come by the outbox, for lack of memory, and before them.
+    while (operation* op = w.results().pop()) add_ready(*op);
+    *lane = lanes_[--lane_count_];
+  }
   close_when_unused();
 }
 

@@ -186,7 +186,12 @@ bool coalescer::is_lost(const operation& op) const noexcept {
 }
 
 void coalescer::end_writes() noexcept {
-  if (!lost_) lost_ = at_.run_text("COMMIT") != SQLITE_OK;
+  if (!lost_) {
+    // Where even that may have to wait for a lock, each member waits alone, no longer than it may.
+    at_.impatient_ = true;
+    lost_ = at_.run_text("COMMIT") != SQLITE_OK;
+    at_.impatient_ = false;
+  }
   if (!lost_) return;
   count_up(at_.counted.lost_groups);
   at_.roll_back();

@@ -16,6 +16,8 @@ constexpr std::size_t most_taken = 32;
 constexpr std::int64_t short_run_ns = 200'000;
 /// When those that serve have not come for the next calls for so long they are held up, by the disk perhaps.
 constexpr std::int64_t longest_wait_ns = 500'000;
+/// Where one could not be opened, for want of descriptors perhaps, it is not tried again for so long.
+constexpr std::int64_t open_again_after_ns = 20'000'000;
 /// Waking another reader pays when those that serve would be busy for longer with what waits.
 constexpr std::int64_t worth_waking_ns = 10'000;
 
@@ -147,7 +149,7 @@ void reader_group::look_after(bool at_once) noexcept {
     if (at_once || now_ns() - last_take_ > longest_wait_ns) {
       std::size_t woken = 0;
       for (worker* w = nullptr; woken < queued_ && (w = free_reader()); ++woken) w->look_again();
-      unmet = woken < queued_;
+      unmet = woken < queued_ && now_ns() - left_at_ > open_again_after_ns;
     }
   }
   if (unmet) open_another();
@@ -230,7 +232,13 @@ void reader_group::leave(worker& w) noexcept {
   std::erase(free_, &w);
   std::erase(serving_, &w);
   w.leaves_source();
-  if (--staying_ != 0) return wake_another();
+  left_at_ = now_ns();
+  if (--staying_ != 0) {
+    wake_another();
+    // The others may be held for long: another is opened in its place.
+    if (queued_ != 0) bridge_->look_after_now();
+    return;
+  }
   // Nobody is left to run them: they are told why.
   while (operation* op = queue_.pop()) w.sort_in(*op);
   queued_ = 0;

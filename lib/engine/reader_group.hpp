@@ -84,6 +84,7 @@ class reader_group final : public executor, public work_source, public overseer 
   std::vector<worker*> serving_;  // those that look into the queue when they have done what they are doing
   bool stopped_ = false;
   std::int64_t last_take_ = 0;
+  std::int64_t left_at_ = 0;                // when one has left, most likely since it could not be opened
   std::atomic<std::int64_t> usual_run_{0};  // of a call, in nanoseconds
 };
 

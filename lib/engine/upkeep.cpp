@@ -8,7 +8,7 @@
 namespace cosqlite::detail {
 
 std::int64_t worker::oldest_read() const noexcept {
-  std::int64_t oldest = owner_ != 0 ? owner_since_ : 0;
+  std::int64_t oldest = owner_ != 0 && !owner_lost_ ? owner_since_ : 0;
   for (const cursor* c = cursors_; c; c = c->next) {
     if (oldest == 0 || c->since() < oldest) oldest = c->since();
   }
@@ -37,7 +37,7 @@ bool worker::end_old_reads() noexcept {
 
 /// Moves the write-ahead log into the file while nothing waits, and starts it anew when readers let it grow.
 void worker::checkpoint_when_due() noexcept {
-  if (reader_ || !db_ || owner_ != 0) return;
+  if (reader_ || !db_) return;
   const int pages = counted.wal_pages.load(std::memory_order_relaxed);
   if (pages < checkpoint_pages_ || pages < checkpoint_again_at_) return;
   snapshot_.close();

@@ -278,7 +278,7 @@ std::size_t worker::give_back(operation_queue& to) noexcept {
 void worker::wait() noexcept {
   if (poll_inbox()) return;
   snapshot_.close();
-  park();
+  if (urgent_.empty()) park();  // what was asked for meanwhile on this thread
 }
 
 bool worker::poll_inbox() noexcept {
@@ -296,7 +296,7 @@ void worker::park() noexcept {
     return;
   }
   const auto awake = [this] { return parked_.load(std::memory_order_seq_cst) == 0; };
-  const std::int64_t oldest = max_read_age_ != 0 ? oldest_read() : 0;
+  const std::int64_t oldest = reader_ && max_read_age_ != 0 ? oldest_read() : 0;
   if (oldest == 0) return woken_.wait(lock, awake);
   const std::int64_t left = oldest + max_read_age_ - now_ns();
   woken_.wait_for(lock, std::chrono::nanoseconds(std::max<std::int64_t>(left, 1'000'000)), awake);
@@ -349,7 +349,7 @@ void worker::execute(operation& op) noexcept {
   // Nobody's answer waits for what may take long; a plain statement sees to it where it does.
   if (!op.type->plain_statement) {
     publish();
-    entrust_work();
+    if (!op.type->opens) entrust_work();  // it has none yet
   }
   spoilt_ = undone_ = false;
   const std::int64_t changes = commits_guarded_ ? sqlite3_total_changes64(db_) : 0;
@@ -427,6 +427,7 @@ void worker::publish_when_due() noexcept {
   if (done_count_ >= most_unpublished || now - done_since_ > publish_after_ns ||
       (bridge_->is_polling() && done_count_ >= 8)) {
     publish();
+    if (ended_ != 0) ended_ = now_ns();  // waking the loop is no part of the next call
   }
 }
 
@@ -448,11 +449,12 @@ int worker::run_text(const char* sql) noexcept {
 }
 
 int worker::undo(const char* sql) noexcept {
-  if (!authorizer) return run_text(sql);
-  asks_nobody_ = true;
-  // Not kept among the statements: the authorizer has not been asked about this one.
-  const int rc = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
-  asks_nobody_ = false;
+  const bool went_on = std::exchange(goes_on_, true);
+  const bool asked = std::exchange(asks_nobody_, true);
+  // Not kept among the statements where an authorizer has not been asked about it.
+  const int rc = authorizer ? sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) : run_text(sql);
+  asks_nobody_ = asked;
+  goes_on_ = went_on;
   return rc;
 }
 

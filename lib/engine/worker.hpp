@@ -244,7 +244,7 @@ class worker final : public executor {
   }
   /// Runs one of the library's own statements; gives SQLite's code.
   int run_text(const char* sql) noexcept;
-  /// The same for one that undoes something, which no authorizer can deny.
+  /// The same for one that undoes something, which no authorizer can deny, nor anything stop.
   int undo(const char* sql) noexcept;
   /// Throws what made \p rc: the exception of a callback, the call's stop, or SQLite's error.
   [[noreturn]] void fail(operation& op, int rc);
