@@ -142,12 +142,12 @@ task<backup_progress> copy_between(call_site source, ref<executor> keep_source, 
   const destination_mark mark(to.get());
   auto* const from = dynamic_cast<worker*>(keep_source.get());
   const std::int64_t patience =
-      from ? std::chrono::nanoseconds(from->options().busy_timeout).count() : std::int64_t{5'000'000'000};
+      from ? std::chrono::nanoseconds(from->busy_timeout()).count() : std::int64_t{5'000'000'000};
   auto job = std::make_shared<backup_job>();
   job->from = plan.from;
   job->to = plan.to;
   job->destination = std::make_shared<loan>(
-      ref<gate>::adopt(new gate(ref<bridge>(&keep_source->loop_bridge()), keep_source->poll_ns())));
+      ref<gate>::adopt(new gate(ref<bridge>(&keep_source->loop_bridge()), keep_source->poll_ns(), to)));
   running_backup running(source, job);
   call_site destination;
   destination.where = to.get();

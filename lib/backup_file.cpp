@@ -47,7 +47,7 @@ call<connection> open_copy(const call_site& site, const worker& source, const st
   // Nobody but us reads it before it is complete and synced, by ourselves.
   options.journal_mode = journal::memory;
   options.synchronous = sync::off;
-  options.busy_timeout = source.options().busy_timeout;
+  options.busy_timeout = source.busy_timeout();
   options.coalesce = false;
   auto file = std::make_unique<new_file>(path, where);
   auto at = ref<worker>::adopt(new worker(ref<bridge>(&site.where->loop_bridge()), file->temporary(), options));
@@ -107,7 +107,7 @@ call<std::string> file_of(const call_site& site, std::string schema, const std::
 
 void publish_file(worker& at, operation& op, new_file& file) {
   try {
-    file.publish(at.options().busy_timeout, [&at] { return at.stop_requested(); });
+    file.publish(at.busy_timeout(), [&at] { return at.stop_requested(); });
   } catch (const busy_error& e) {
     if (op.stop.load(std::memory_order_relaxed) == stop_reason::none) throw;
     op.in_lock = true;

@@ -12,17 +12,19 @@
 
 namespace cosqlite::detail {
 
-/// Completes one call when it is opened, from any thread: how a coroutine waits for a worker to have come to a point.
+/// Completes one call when it is opened, from any thread: how a coroutine waits for a worker to have come to a point. It
+/// is refused where a call to that worker would be.
 class gate final : public executor {
  public:
-  gate(ref<bridge> b, std::int64_t poll) noexcept : bridge_(std::move(b)), poll_(poll) {}
+  gate(ref<bridge> b, std::int64_t poll, ref<worker> opened_by) noexcept
+      : bridge_(std::move(b)), poll_(poll), opened_by_(std::move(opened_by)) {}
 
   void submit(operation& op) noexcept override {
     const std::lock_guard lock(mutex_);
     if (open_) return complete(op);
     waiting_ = &op;
   }
-  std::exception_ptr refusal(const operation&) noexcept override { return nullptr; }
+  std::exception_ptr refusal(const operation& op) noexcept override { return opened_by_->refusal(op); }
   bool accepts(const operation&) noexcept override { return true; }
   [[nodiscard]] bool is_gone() const noexcept override { return false; }
   bridge& loop_bridge() noexcept override { return *bridge_; }
@@ -44,6 +46,7 @@ class gate final : public executor {
 
   ref<bridge> bridge_;
   std::int64_t poll_;
+  ref<worker> opened_by_;
   std::mutex mutex_;
   operation* waiting_ = nullptr;
   bool open_ = false;

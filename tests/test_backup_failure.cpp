@@ -97,6 +97,28 @@ TEST_CASE("two backups in opposite directions are refused instead of waiting for
   });
 }
 
+TEST_CASE("a backup to a connection that its own coroutine holds is refused, and with a deadline waits until that") {
+  temp_database source;
+  temp_database target;
+  on_loop([&]() -> task<> {
+    connection db = co_await sample(source.path());
+    connection to = co_await cosqlite::open(target.path());
+    {
+      transaction tx = co_await to.begin();
+      co_await failure_of<misuse_error>(db.backup(to));
+      co_await failure_of<timeout_error>(db.with(20ms).backup(to));
+      co_await tx.rollback();
+    }
+    const auto body = [&db, &to](transaction&) -> task<> {
+      [[maybe_unused]] const bool local = true;
+      co_await db.backup(to);
+    };
+    co_await failure_of<misuse_error>(to.transact(body));
+    co_await db.backup(to);
+    CHECK(co_await rows_of(to) == co_await rows_of(db));
+  });
+}
+
 TEST_CASE("what cannot be a destination is left as it is") {
   temp_database at;
   on_loop([&]() -> task<> {

@@ -319,3 +319,22 @@ TEST_CASE("a task may wait for an earlier call of the same connection that has f
     co_await cosqlite::when_all(first(), second());
   });
 }
+
+TEST_CASE("a function's task that needs the only reader of its pool, which waits for the task, is refused") {
+  const support::temp_database file;
+  support::on_loop([&]() -> task<> {
+    cosqlite::pool_options options;
+    options.readers = 1;
+    cosqlite::pool db = co_await cosqlite::pool::open(file.path(), options);
+    {
+      cosqlite::leased_connection reader = co_await db.acquire_reader();
+      auto reads = [on = &db](std::int64_t x) -> task<std::int64_t> {
+        const auto twice = co_await on->query_one<std::int64_t>("SELECT 2 * ?", x);
+        co_return twice;
+      };
+      co_await reader.create_function("twice", reads);
+    }
+    co_await support::failure_of<cosqlite::misuse_error>(db.query_one<std::int64_t>("SELECT twice(4)"));
+    CHECK(co_await db.query_one<int>("SELECT 1") == 1);
+  });
+}

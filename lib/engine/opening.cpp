@@ -153,7 +153,7 @@ void worker::set_pragma(operation& op, const std::string& text) {
 
 /// What PRAGMAs may have changed since it was opened.
 void worker::settle(operation& op) {
-  options_.busy_timeout = opened_with_;
+  busy_timeout_ = options_.busy_timeout;
   sqlite3_busy_handler(db_, &worker::on_busy, this);
   int now = -1;
   sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_FKEY, options_.foreign_keys ? 1 : 0, &now);

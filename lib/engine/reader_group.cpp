@@ -43,19 +43,22 @@ std::exception_ptr reader_group::refusal(const operation& op) noexcept {
   const bool for_ever = op.timeout == 0 && op.deadline == 0 && !op.stop_token.stop_possible();
   if (!for_ever || !all_are_held_by(op.of_waiter)) return nullptr;
   return std::make_exception_ptr(misuse_error(
-      "this call would wait for ever, for a reader of the pool: its own coroutine has leased them all; make it through a lease, "
-      "or give one back first",
+      "this call would wait for ever, for a reader of the pool: its own coroutine has leased them all, or is the task of a "
+      "function that they wait for; make it through a lease, give one back first, or use another connection",
       {SQLITE_MISUSE, std::string(sql_of(op)), op.location}));
 }
 
-/// Whether \p who, and those that wait for nothing else, have all the readers there can be.
+/// Whether all the readers there can be are kept by \p who, and those that wait for it: leased by those that wait for
+/// nothing else, or standing still until a task of a function has ended.
 bool reader_group::all_are_held_by(const lineage* who) const noexcept {
   std::size_t held = 0;
-  for (bool alone = true; who && alone; who = who->awaited_by) {
-    for (const possession* p = who->has; p; p = p->next()) {
+  for (bool alone = true; who; who = who->awaited_by) {
+    for (const possession* p = alone ? who->has : nullptr; p; p = p->next()) {
       if (p->group() == this && !p->of().is_gone()) ++held;
     }
-    alone = !who->beside_others;
+    if (who->waited_for_by && std::ranges::find(readers_, who->waited_for_by, &ref<worker>::get) != readers_.end())
+      ++held;
+    alone = alone && !who->beside_others;
   }
   return held >= most_;
 }

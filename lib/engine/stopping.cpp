@@ -71,7 +71,8 @@ int worker::on_busy(void* self, int tries) noexcept {
   };
   if (stopped() || w->impatient_) return 0;
   const std::int64_t waited = now - w->busy_since_;
-  const std::int64_t left = std::chrono::nanoseconds(w->options_.busy_timeout).count() - waited;
+  const std::chrono::nanoseconds patience = w->checkpoint_patience_.value_or(w->busy_timeout());
+  const std::int64_t left = patience.count() - waited;
   if (left <= 0) return 0;
   // Whoever has waited for long asks more often: those that come back for the lock at once would starve it.
   const std::int64_t longest = waited > starving_after_ns ? 100'000 : 1'000'000;
@@ -101,7 +102,7 @@ bool worker::limit_run(std::int64_t until) noexcept {
 
 void worker::restore_busy_handler() noexcept {
   const int ms = std::exchange(new_busy_timeout_, -1);
-  if (ms >= 0) options_.busy_timeout = std::chrono::milliseconds(ms);
+  if (ms >= 0) busy_timeout_ = std::chrono::milliseconds(ms);
   if (db_) sqlite3_busy_handler(db_, &worker::on_busy, this);
 }
 

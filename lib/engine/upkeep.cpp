@@ -45,9 +45,9 @@ void worker::checkpoint_when_due() noexcept {
   int log = 0;
   int moved = 0;
   const int how = pages >= 4 * checkpoint_pages_ ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
-  const auto patience = std::exchange(options_.busy_timeout, std::chrono::milliseconds(20));
+  checkpoint_patience_ = std::chrono::milliseconds(20);
   const int rc = sqlite3_wal_checkpoint_v2(db_, nullptr, how, &log, &moved);
-  options_.busy_timeout = patience;
+  checkpoint_patience_.reset();
   count_up(counted.checkpoints);
   // Readers that hold the log back are not asked again before it has grown by as much.
   checkpoint_again_at_ = rc == SQLITE_OK && moved == log ? 0 : pages + checkpoint_pages_;

@@ -12,9 +12,11 @@
 #include <sqlite3.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -187,7 +189,12 @@ class worker final : public executor {
   /// Queues \p op behind what waits of its kind.
   void sort_in(operation& op) noexcept;
   [[nodiscard]] sqlite3* db() const noexcept { return db_; }
+  /// As it was opened.
   [[nodiscard]] const open_options& options() const noexcept { return options_; }
+  /// How long it waits for locks, as it is now. Any thread.
+  [[nodiscard]] std::chrono::milliseconds busy_timeout() const noexcept {
+    return busy_timeout_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] operation* current() const noexcept { return current_; }
   [[nodiscard]] std::uint64_t owner() const noexcept { return owner_; }
@@ -420,8 +427,9 @@ class worker final : public executor {
   // Kept between groups, so that a group allocates nothing.
   std::vector<operation*> group_members_;
   std::vector<operation*> group_ran_;
-  std::size_t group_next_ = 0;             // the first member that has not run
-  std::chrono::milliseconds opened_with_;  // the busy_timeout
+  std::size_t group_next_ = 0;                                    // the first member that has not run
+  std::atomic<std::chrono::milliseconds> busy_timeout_{};         // as it is now
+  std::optional<std::chrono::milliseconds> checkpoint_patience_;  // while one runs
   int new_busy_timeout_ = -1;
   bool impatient_ = false;  // the time to wait for locks has been spent
   std::int64_t busy_since_ = 0;
