@@ -20,6 +20,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -46,6 +47,20 @@ task<> close(pool& db) {
   [[maybe_unused]] const bool local = true;
   co_await db.close();
 }
+
+constexpr std::size_t short_log = 50;  // pages
+
+/// The writer moves the log into the file from so many pages on, and waits for no disk.
+task<pool> open_with_short_log(std::string path) {
+  cosqlite::pool_options o;
+  o.checkpoint_pages = short_log;
+  o.connection.synchronous = cosqlite::sync::off;
+  pool db = co_await open_pool_with_table(std::move(path), o);
+  co_return db;
+}
+
+/// The log's file, while it has been cut again and again.
+bool has_short_log(const std::string& path) { return std::filesystem::file_size(path + "-wal") < 400 * 4200; }
 
 }  // namespace
 
@@ -211,25 +226,19 @@ TEST_CASE("a read transaction older than max_read_age is ended") {
 TEST_CASE("the writer keeps the write-ahead log short, between transactions") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options o;
-    o.checkpoint_pages = 50;
-    o.connection.synchronous = cosqlite::sync::off;
-    pool db = co_await open_pool_with_table(file.path(), o);
+    pool db = co_await open_with_short_log(file.path());
     for (int i = 0; i < 1500; ++i) co_await db.execute("INSERT INTO t(v) VALUES (zeroblob(4000))");
     const cosqlite::pool_stats s = db.stats();
     CHECK(s.checkpoints > 0);
     CHECK(s.wal_pages <= 400);
-    CHECK(std::filesystem::file_size(file.path() + "-wal") < 400 * 4200);
+    CHECK(has_short_log(file.path()));
   });
 }
 
 TEST_CASE("the writer keeps the write-ahead log short while transactions of many follow one another") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options o;
-    o.checkpoint_pages = 50;
-    o.connection.synchronous = cosqlite::sync::off;
-    pool db = co_await open_pool_with_table(file.path(), o);
+    pool db = co_await open_with_short_log(file.path());
     const auto write = [](pool& on) -> task<> {
       for (int i = 0; i < 200; ++i) {
         transaction tx = co_await on.begin();
@@ -241,17 +250,14 @@ TEST_CASE("the writer keeps the write-ahead log short while transactions of many
     for (int i = 0; i < 8; ++i) all.push_back(write(db));
     co_await cosqlite::when_all(std::move(all));
     CHECK(db.stats().checkpoints > 0);
-    CHECK(std::filesystem::file_size(file.path() + "-wal") < 400 * 4200);
+    CHECK(has_short_log(file.path()));
   });
 }
 
 TEST_CASE("while a reader of old data holds the log back, the writer tries to move it no more often than it grows") {
   const temp_database file;
   on_loop([&]() -> task<> {
-    cosqlite::pool_options o;
-    o.checkpoint_pages = 50;
-    o.connection.synchronous = cosqlite::sync::off;
-    pool db = co_await open_pool_with_table(file.path(), o);
+    pool db = co_await open_with_short_log(file.path());
     co_await db.execute("INSERT INTO t(v) VALUES (1)");
     leased_connection reader = co_await db.acquire_reader();
     transaction old = co_await reader.begin(cosqlite::tx_mode::deferred);
@@ -260,7 +266,7 @@ TEST_CASE("while a reader of old data holds the log back, the writer tries to mo
     const cosqlite::pool_stats s = db.stats();
     CHECK(s.wal_pages >= 150);
     CHECK(s.checkpoints >= 1);
-    CHECK(s.checkpoints <= s.wal_pages / o.checkpoint_pages + 1);
+    CHECK(s.checkpoints <= s.wal_pages / short_log + 1);
     CHECK(co_await old.query_one<int>("SELECT count(*) FROM t") == 1);
   });
 }
