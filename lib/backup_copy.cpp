@@ -152,7 +152,7 @@ task<backup_progress> copy_between(call_site source, ref<executor> keep_source, 
   call_site destination;
   destination.where = to.get();
   ask_for_loan(destination, job->destination, plan.where);
-  co_await wait_for_loan(source, job->destination);
+  co_await wait_for_loan(source, job->destination, plan.where);
   co_await running.begin(plan.where);
   co_await copy_pages(&running, source, &plan, &report, patience);
   running.mark_over();

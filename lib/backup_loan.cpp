@@ -21,11 +21,21 @@ constexpr operation_type wait_operation{};
 
 }  // namespace
 
-call<> wait_for_loan(const call_site& site, const std::shared_ptr<loan>& l) {
+std::exception_ptr gate::refusal(const operation& op) noexcept {
+  if (!opened_by_->refusal(op)) return nullptr;
+  return std::make_exception_ptr(misuse_error(
+      "this backup would wait for ever for its destination, which its own coroutine holds by a transaction, a lease or "
+      "the task of a function: end that first",
+      {SQLITE_MISUSE, {}, op.location}));
+}
+
+call<> wait_for_loan(const call_site& site, const std::shared_ptr<loan>& l, const std::source_location& where) {
   call_site s = site;
   s.where = l->lent.get();
   s.owner = 0;
-  return call<>(make_operation(s, wait_operation));
+  operation_ref op = make_operation(s, wait_operation);
+  op->location = where;
+  return call<>(std::move(op));
 }
 
 void ask_for_loan(const call_site& to, const std::shared_ptr<loan>& l, const std::source_location& where) {

@@ -24,7 +24,7 @@ class gate final : public executor {
     if (open_) return complete(op);
     waiting_ = &op;
   }
-  std::exception_ptr refusal(const operation& op) noexcept override { return opened_by_->refusal(op); }
+  std::exception_ptr refusal(const operation& op) noexcept override;
   bool accepts(const operation&) noexcept override { return true; }
   [[nodiscard]] bool is_gone() const noexcept override { return false; }
   bridge& loop_bridge() noexcept override { return *bridge_; }
@@ -100,6 +100,7 @@ class loan {
 void ask_for_loan(const call_site& to, const std::shared_ptr<loan>& l, const std::source_location& where);
 
 /// Completes when the destination has been lent, or never will be.
-[[nodiscard]] call<> wait_for_loan(const call_site& site, const std::shared_ptr<loan>& l);
+[[nodiscard]] call<> wait_for_loan(const call_site& site, const std::shared_ptr<loan>& l,
+                                   const std::source_location& where);
 
 }  // namespace cosqlite::detail

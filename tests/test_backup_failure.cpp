@@ -105,7 +105,9 @@ TEST_CASE("a backup to a connection that its own coroutine holds is refused, and
     connection to = co_await cosqlite::open(target.path());
     {
       transaction tx = co_await to.begin();
-      co_await failure_of<misuse_error>(db.backup(to));
+      const misuse_error held = co_await failure_of<misuse_error>(db.backup(to));
+      CHECK(contains(held.what(), "its destination, which its own coroutine holds"));
+      CHECK(held.where().line() != 0);
       co_await failure_of<timeout_error>(db.with(20ms).backup(to));
       co_await tx.rollback();
     }

@@ -7,6 +7,7 @@
 #include "support/on_loop.hpp"
 #include "support/one_table.hpp"
 #include "support/plug.hpp"
+#include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
@@ -251,6 +252,29 @@ TEST_CASE("the writer keeps the write-ahead log short while transactions of many
     co_await cosqlite::when_all(std::move(all));
     CHECK(db.stats().checkpoints > 0);
     CHECK(has_short_log(file.path()));
+  });
+}
+
+TEST_CASE("the writer keeps the write-ahead log short while writes that share transactions follow one another") {
+  const temp_database file;
+  on_loop([&]() -> task<> {
+    pool db = co_await open_with_short_log(file.path());
+    std::size_t writing = 64;
+    const auto write = [](pool& on, std::size_t& left) -> task<> {
+      for (int i = 0; i < (support::sanitized ? 40 : 200); ++i) {
+        co_await on.execute("INSERT INTO t(v) VALUES (zeroblob(4000))");
+      }
+      --left;
+    };
+    const auto read = [](pool& on, const std::size_t& left) -> task<> {
+      while (left != 0) static_cast<void>(co_await on.query<int>("SELECT id FROM t LIMIT 3"));
+    };
+    std::vector<task<>> all;
+    for (int i = 0; i < 64; ++i) all.push_back(write(db, writing));
+    for (int i = 0; i < 4; ++i) all.push_back(read(db, writing));
+    co_await cosqlite::when_all(std::move(all));
+    CHECK(db.stats().groups > 0);
+    CHECK(std::filesystem::file_size(file.path() + "-wal") < 6000 * 4200);
   });
 }
 

@@ -1,5 +1,6 @@
 // A pool whose callers pause: its readers, its writer and the loop go to sleep and wake in every phase, and no call is
-// lost. The seed is printed; COSQLITE_SEED repeats a run, COSQLITE_SOAK_SECONDS goes on for so long.
+// lost. The seed is printed, and COSQLITE_SEED sets it, but threads do not repeat themselves; COSQLITE_SOAK_SECONDS goes
+// on for so long.
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"

@@ -48,7 +48,7 @@ struct pool_stats {
   std::uint64_t groups = 0;          ///< groups of calls that shared a transaction
   std::uint64_t grouped_calls = 0;   ///< calls in them
   std::size_t wal_pages = 0;         ///< pages in the write-ahead log after the last commit
-  std::uint64_t checkpoints = 0;     ///< checkpoints that the writer has run between transactions
+  std::uint64_t checkpoints = 0;     ///< checkpoints that the writer has run by itself
 };
 
 namespace detail {
@@ -199,7 +199,7 @@ class limited_pool : public pool_calls<limited_pool> {
 
 /// One writing connection and up to `readers` reading ones (read-only, query_only) on one file in WAL mode. A read sees
 /// every write whose await has returned. Writes run in the order in which they were awaited. Only the writer
-/// checkpoints, between transactions. A pool on ":memory:" or "" has its one connection do everything. Move-only; use
+/// checkpoints. A pool on ":memory:" or "" has its one connection do everything. Move-only; use
 /// it from its loop's thread.
 class COSQLITE_API pool : public pool_calls<pool> {
  public:

@@ -67,6 +67,7 @@ bool starts_synchronous_full() noexcept {
 bool in_memory(const std::string& path) noexcept { return path == ":memory:" || path.empty(); }
 
 void worker::open(operation& op) {
+  busy_timeout_ = options_.busy_timeout;
   const std::string name = disarmed(path_, options_.uri);
   const int rc = sqlite3_open_v2(name.c_str(), &db_, open_flags(options_), vfs_.empty() ? nullptr : vfs_.c_str());
   if (rc != SQLITE_OK)

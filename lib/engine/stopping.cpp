@@ -69,7 +69,8 @@ int worker::on_busy(void* self, int tries) noexcept {
     if (stop && w->current_) w->current_->in_lock = true;
     return stop;
   };
-  if (stopped() || w->impatient_) return 0;
+  // A checkpoint has a patience of its own.
+  if (stopped() || (w->impatient_ && !w->checkpoint_patience_)) return 0;
   const std::int64_t waited = now - w->busy_since_;
   const std::chrono::nanoseconds patience = w->checkpoint_patience_.value_or(w->busy_timeout());
   const std::int64_t left = patience.count() - waited;

@@ -35,7 +35,8 @@ bool worker::end_old_reads() noexcept {
   return ended;
 }
 
-/// Moves the write-ahead log into the file while nothing waits, and starts it anew when readers let it grow.
+/// Moves the write-ahead log into the file, and starts it anew when readers let it grow: while nothing waits, or after the
+/// commit that makes it too long.
 void worker::checkpoint_when_due() noexcept {
   if (reader_ || !db_) return;
   const int pages = counted.wal_pages.load(std::memory_order_relaxed);

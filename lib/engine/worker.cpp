@@ -58,7 +58,6 @@ worker::worker(ref<bridge> to, std::string path, const open_options& options)
       options_(options),
       poll_ns_(std::chrono::duration_cast<std::chrono::nanoseconds>(options.poll).count()) {
   options_.vfs = vfs_;
-  busy_timeout_ = options.busy_timeout;
   statements_.limit(options.statement_cache, options.statement_cache_bytes);
   has_lane_ = bridge_->attach(*this);
 }
