@@ -25,13 +25,16 @@ struct writing {
   }
 };
 
-/// So many writes a second; 0: as many as can be.
+/// Of load::writes_a_second.
+constexpr double as_many_as_can_be = 0;
+constexpr double none = -1;
+
 class pace {
  public:
   explicit pace(double a_second) : a_second_(a_second) {}
   /// How long to wait before the next, when so many have been made.
   [[nodiscard]] std::chrono::nanoseconds wait_after(std::size_t writes) const {
-    if (a_second_ == 0) return {};
+    if (a_second_ <= 0) return {};
     const std::chrono::duration<double> due(static_cast<double>(writes) / a_second_);
     return std::chrono::duration_cast<std::chrono::nanoseconds>(due - (clock::now() - began_));
   }
@@ -59,7 +62,7 @@ cosqlite::task<> read_from_many(cosqlite::pool& db, std::size_t readers, std::si
 cosqlite::task<> write_meanwhile(cosqlite::pool& db, double a_second, const bool& done, std::size_t& writes) {
   const std::string message = events::message;
   const pace at(a_second);
-  while (!done) {
+  while (!done && a_second != none) {
     co_await db.execute(events::insert, writes++, message);
     const std::chrono::nanoseconds wait = at.wait_after(writes);
     if (wait > wait.zero()) co_await cosqlite::sleep_for(wait);
@@ -69,7 +72,7 @@ cosqlite::task<> write_meanwhile(cosqlite::pool& db, double a_second, const bool
 struct load {
   std::size_t coroutines;
   std::size_t reads;
-  double writes_a_second = 0;
+  double writes_a_second = as_many_as_can_be;
 };
 
 cosqlite::task<> ours(std::string path, load what, stopwatch& watch, writing& seen) {
@@ -114,7 +117,7 @@ void raw_threads(const std::string& path, load what, stopwatch& watch, writing& 
     const std::string message = events::message;
     wait_for_start();
     const pace at(what.writes_a_second);
-    while (!done.load()) {
+    while (!done.load() && what.writes_a_second != none) {
       insert.bind(1, static_cast<sqlite3_int64>(writes++));
       insert.bind(2, message);
       insert.run();
@@ -147,6 +150,7 @@ int main(int argc, char** argv) {
       s.compare(
           what, [&](stopwatch& w) { raw_threads(path, of, w, theirs); },
           [&](stopwatch& w) { cosqlite::run(ours(path, of, w, mine)); });
+      if (of.writes_a_second == none) return;
       const std::string writes = std::string(what.name) + ": durable writes a second meanwhile";
       s.fact(writes + ", five raw threads", median(theirs.rates), "writes/s");
       s.fact(writes, median(mine.rates), "writes/s");
@@ -157,5 +161,9 @@ int main(int argc, char** argv) {
             {.coroutines = 64, .reads = 300'000});
     compare({.name = "pool of 4 readers and a writer, 64 read, both write 500 times a second", .floor = 0.8},
             {.coroutines = 64, .reads = 300'000, .writes_a_second = 500});
+    compare({.name = "pool of 4 readers, 4 coroutines read and nobody writes"},
+            {.coroutines = 4, .reads = 300'000, .writes_a_second = none});
+    compare({.name = "pool of 4 readers, 64 coroutines read and nobody writes"},
+            {.coroutines = 64, .reads = 300'000, .writes_a_second = none});
   });
 }

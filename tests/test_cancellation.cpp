@@ -5,14 +5,13 @@
 #include "support/endless.hpp"
 #include "support/on_loop.hpp"
 #include "support/one_table.hpp"
+#include "support/randomised.hpp"
 #include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <sqlite3.h>
 
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <random>
 #include <stop_token>
@@ -271,22 +270,13 @@ task<> read_one(limited_connection db, int i, int& finished, int& cancelled) {
 
 constexpr int many_cancels = support::sanitized ? 5'000 : 100'000;
 
-/// Printed, so that a run can be repeated.
-unsigned seed() {
-  const char* const given = std::getenv("COSQLITE_SEED");
-  const auto s = static_cast<unsigned>(given ? std::strtoul(given, nullptr, 10) : std::random_device{}());
-  std::printf("random cancels: COSQLITE_SEED=%u\n", s);
-  std::fflush(stdout);
-  return s;
-}
-
 }  // namespace
 
 TEST_CASE("random cancels from two threads never stop the wrong call") {
   const temp_database file;
   on_loop([&]() -> task<> {
     connection db = co_await open_with_table(file.path());
-    std::mt19937 random(seed());
+    std::mt19937 random(static_cast<unsigned>(support::seed_for("random cancels")));
     int finished = 0;
     int cancelled = 0;
     for (int i = 0; i < many_cancels; i += 2) {

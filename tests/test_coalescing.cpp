@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/child_process.hpp"
 #include "support/database.hpp"
+#include "support/randomised.hpp"
 #include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
@@ -13,8 +14,6 @@
 #include <array>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <random>
 #include <set>
@@ -224,11 +223,6 @@ task<std::vector<std::string>> run_program(pool& db, const program& p, bool full
   co_return seen;
 }
 
-std::uint64_t seed_from_environment() {
-  if (const char* text = std::getenv("COSQLITE_SEED")) return std::strtoull(text, nullptr, 10);
-  return std::random_device{}();
-}
-
 struct outcome {
   std::uint64_t grouped = 0;
   std::uint64_t programs = 0;
@@ -285,10 +279,8 @@ constexpr std::uint64_t programs_in_ci = support::sanitized ? 600 : 10'000;
 
 TEST_CASE("calls that share a transaction get the answers they would have had alone") {
   const temp_database files;
-  const std::uint64_t seed = seed_from_environment();
-  std::printf("coalescing: COSQLITE_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  auto until = std::chrono::steady_clock::now();
-  if (const char* soak = std::getenv("COSQLITE_SOAK_SECONDS")) until += std::chrono::seconds(std::atoll(soak));
+  const std::uint64_t seed = support::seed_for("coalescing");
+  const auto until = std::chrono::steady_clock::now() + support::soak_time();
   const outcome result = cosqlite::run(compare(files, seed, programs_in_ci, until));
   INFO("seed " << seed << ", program " << result.programs);
   INFO(result.difference);

@@ -274,6 +274,7 @@ TEST_CASE("the writer keeps the write-ahead log short while writes that share tr
     for (int i = 0; i < 4; ++i) all.push_back(read(db, writing));
     co_await cosqlite::when_all(std::move(all));
     CHECK(db.stats().groups > 0);
+    // Without checkpoints it comes to twice that; under sanitizers too little is written to tell.
     CHECK(std::filesystem::file_size(file.path() + "-wal") < 6000 * 4200);
   });
 }

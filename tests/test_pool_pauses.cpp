@@ -5,13 +5,12 @@
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
 #include "support/one_table.hpp"
+#include "support/randomised.hpp"
 #include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <optional>
 #include <random>
 #include <stdexcept>
@@ -107,18 +106,11 @@ task<> use(const std::string& path, cosqlite::pool_options options, int callers,
   co_await db.close();
 }
 
-std::uint64_t chosen_seed() {
-  if (const char* text = std::getenv("COSQLITE_SEED")) return std::strtoull(text, nullptr, 10);
-  return std::random_device{}();
-}
-
 }  // namespace
 
 TEST_CASE("no call is lost in a pool whose threads sleep and wake between the calls") {
-  const std::uint64_t seed = chosen_seed();
-  std::printf("pool pauses: COSQLITE_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::chrono::seconds soak(0);
-  if (const char* text = std::getenv("COSQLITE_SOAK_SECONDS")) soak = std::chrono::seconds(std::atoll(text) / 6);
+  const std::uint64_t seed = support::seed_for("pool pauses");
+  const std::chrono::seconds soak = support::soak_time() / 6;  // for each pool
   for (const std::size_t readers : {std::size_t{1}, std::size_t{2}, std::size_t{4}}) {
     for (const int poll_us : {0, 50}) {
       const temp_database file;

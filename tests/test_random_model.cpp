@@ -4,13 +4,12 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
 #include "support/on_loop.hpp"
+#include "support/randomised.hpp"
 #include "support/sanitized.hpp"
 #include <cosqlite/cosqlite.hpp>
 
 #include <chrono>
 #include <coroutine>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -285,20 +284,13 @@ task<> live(world& all) {
   co_await check_end(all, actors);
 }
 
-std::uint64_t seed_from_environment() {
-  if (const char* text = std::getenv("COSQLITE_SEED")) return std::strtoull(text, nullptr, 10);
-  return std::random_device{}();
-}
-
 }  // namespace
 
 TEST_CASE("whatever coroutines do to each other, the database is what the model says") {
   const temp_database file;
-  const std::uint64_t seed = seed_from_environment();
-  std::printf("random model: COSQLITE_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  const std::uint64_t seed = support::seed_for("random model");
   world all{.path = file.path(), .random = std::mt19937_64(seed), .limit = operations_in_ci, .until = {}};
-  std::chrono::seconds soak(0);
-  if (const char* text = std::getenv("COSQLITE_SOAK_SECONDS")) soak = std::chrono::seconds(std::atoll(text));
+  const std::chrono::seconds soak = support::soak_time();
   all.until = std::chrono::steady_clock::now() + soak;
   INFO("seed " << seed);
   support::test_loop loop(std::chrono::minutes(4) + soak);
